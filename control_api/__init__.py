@@ -1,0 +1,1 @@
+"""The doors: REST today, MCP tomorrow, computed from the declarations."""

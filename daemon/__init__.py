@@ -1,0 +1,1 @@
+"""The process that never sleeps: folders, queue, workers, and the command."""

@@ -1,0 +1,103 @@
+"""What a worker is given, what it may ask for, and what it gives back.
+
+The seam between the queue (which knows nothing of sound) and the runner
+(which knows nothing of sockets or databases).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from handlers.declare import Lane
+from rules.orders import WirePath
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Placement(_Plain):
+    """One finished file on its way to its final name.
+
+    The intent to rename `part` to `final` is durable before the rename
+    happens. `inode` survives the rename, so a later attempt can tell whether
+    it has happened already.
+    """
+
+    part: WirePath
+    final: WirePath
+    inode: int
+    size: int
+    #: Take the place of a file that already bears the final name.
+    replace: bool = False
+
+
+class Intent(_Plain):
+    """All files of one job, and the job's result once they are in place."""
+
+    placements: list[Placement]
+    result: dict[str, Any]
+
+
+class Claim(_Plain):
+    """One job as handed to a worker."""
+
+    id: str
+    attempt: int
+    #: `rules.orders.Order` as JSON; the queue never looks inside.
+    order: str
+    #: Steps before this one are finished; their sound lies in `carried`.
+    next_step: int = 0
+    #: Raw float32 sound (see `daemon.scratch`) that an earlier segment left.
+    carried: WirePath | None = None
+    #: What the finished steps reported (`StepReport` fields), in order.
+    finished: list[dict[str, Any]] = []
+    #: Set when an earlier attempt died while its files were being renamed.
+    intent: Intent | None = None
+
+
+class Finished(_Plain):
+    """The job is done."""
+
+    result: dict[str, Any]
+
+
+class HandOver(_Plain):
+    """The next step belongs to another lane; the sound so far waits in a scratch file."""
+
+    next_step: int
+    lane: Lane
+    carried: WirePath | None
+    finished: list[dict[str, Any]]
+
+
+class Context(Protocol):
+    """What a running job may ask of its worker."""
+
+    #: Directory of this job alone; removed when the job has ended.
+    scratch: Path
+
+    def progress(self, fraction: float, step: str) -> None:
+        """Say how far the job is. Cheap enough for every block.
+
+        Raises:
+            Cancelled: somebody cancelled the job.
+        """
+
+    def intend(self, intent: Intent) -> Sequence[Path]:
+        """Make an intent durable, unless a final name is promised to another job.
+
+        Returns:
+            The final names that are taken; empty when the intent is committed.
+        """
+
+
+class Run(Protocol):
+    """The runner's one function: `daemon.runner.run`."""
+
+    def __call__(self, claim: Claim, context: Context) -> Finished | HandOver:
+        """Run one claim to its end or to its next lane change; refuse with `AudiollaError`."""

@@ -1,0 +1,199 @@
+"""Every setting, declared once: name, type, default, unit, sentence, secret or not.
+
+Help text, the docs table and start-up errors are computed from this model.
+Nothing else in the program reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from handlers.units import Unit
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def read_duration(value: Any) -> Any:
+    """Seconds from `90`, `90s`, `45m` or `3h30m5s`; anything else is left to fail."""
+    if isinstance(value, str):
+        text = value.strip()
+        match = _DURATION.fullmatch(text)
+        if text and match and any(match.groups()):
+            hours, minutes, seconds = (float(part or 0) for part in match.groups())
+            return hours * 3600 + minutes * 60 + seconds
+    return value
+
+
+def read_list(value: Any) -> Any:
+    """A list from comma separated text."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(read_duration), Unit("s")]
+Names = Annotated[list[str], BeforeValidator(read_list)]
+ByteCount = Annotated[int, Unit("bytes")]
+
+
+def _setting(default: Any, description: str, *, env: str = "", secret: bool = False, **limits: Any) -> Any:
+    extra = {"secret": secret, **({"env": env} if env else {})}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+class Settings(BaseModel):
+    """The settings of one daemon. Each is read from `AUDIOLLA_<NAME>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    host: str = _setting("127.0.0.1", "Address that the API listens on.")
+    port: int = _setting(8000, "Port of the API; 0 takes a free one.", ge=0, le=65535)
+    data_dir: Path = _setting(
+        Path.home() / ".audiolla", "Database, staged files, results, scratch, models and folders."
+    )
+    folders_dir: Path | None = _setting(
+        None, "Folder whose sub-folders with a rules.yaml are hot folders; default <data dir>/folders."
+    )
+    rules_dir: Path | None = _setting(
+        None, "Central rule files, each naming its folder; default <data dir>/rules."
+    )
+    device: str = _setting(
+        "auto",
+        "Compute device: auto, cpu, cuda or cuda:N; auto picks cuda when present.",
+        pattern=r"^(auto|cpu|cuda|cuda:\d+)$",
+    )
+    auth_token: str = _setting("", "Bearer token; empty means no authentication.", secret=True)
+    cpu_workers: int | None = _setting(
+        None, "CPU worker processes; default one per core, at least two.", ge=1, le=256
+    )
+    worker_max_jobs: int = _setting(2000, "Jobs after which a worker process is replaced.", ge=1)
+    worker_max_memory: ByteCount = _setting(
+        4 * 2**30, "Resident memory after which a worker process is replaced.", ge=2**28
+    )
+    drain_timeout: Duration = _setting(
+        30.0, "How long running jobs may finish at shutdown before they are put back.", ge=0
+    )
+    job_ttl: Duration = _setting(3600.0, "How long ended jobs of the API are kept.", ge=0)
+    job_max_concurrent: int = _setting(8, "Async jobs of the API running at once.", ge=1)
+    job_max_attempts: int = _setting(
+        5, "How often a job is tried when a fault may pass (disk full, network, GPU memory).", ge=1
+    )
+    max_upload_bytes: ByteCount = _setting(
+        209_715_200, "Cap on uploads, staged results and fetched bodies.", ge=1
+    )
+    max_decoded_bytes: ByteCount = _setting(
+        16 * 2**30, "Cap on one sound once decoded (float32), checked while decoding.", ge=2**20
+    )
+    memory_per_sound: ByteCount = _setting(
+        96 * 2**20,
+        "A sound up to this size is kept in memory between two passes; larger ones are read again.",
+        ge=0,
+    )
+    rescan_interval: Duration = _setting(
+        2.0, "How often a hot folder is looked through whatever events say.", ge=0.05
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = _setting(
+        "INFO", "Log verbosity.", env="LOG_LEVEL"
+    )
+
+    # -- places below the data directory -------------------------------------------------
+    @property
+    def database(self) -> Path:
+        """The queue's SQLite file."""
+        return self.data_dir / "audiolla.db"
+
+    @property
+    def socket(self) -> Path:
+        """The dispatcher's socket."""
+        return self.data_dir / "run" / "dispatcher.sock"
+
+    @property
+    def files(self) -> Path:
+        """The staging area."""
+        return self.data_dir / "files"
+
+    @property
+    def uploads(self) -> Path:
+        """Uploads that belong to one job each."""
+        return self.data_dir / "uploads"
+
+    @property
+    def results(self) -> Path:
+        """Results that somebody is waiting for."""
+        return self.data_dir / "results"
+
+    @property
+    def scratch(self) -> Path:
+        """Sounds between two steps."""
+        return self.data_dir / "scratch"
+
+    @property
+    def folders(self) -> Path:
+        """The root of the hot folders."""
+        return self.folders_dir or self.data_dir / "folders"
+
+    @property
+    def rules(self) -> Path:
+        """The folder of central rule files."""
+        return self.rules_dir or self.data_dir / "rules"
+
+    @property
+    def worker_count(self) -> int:
+        """CPU worker processes to run."""
+        return self.cpu_workers or max(2, len(os.sched_getaffinity(0)))
+
+
+class BadSettings(Exception):
+    """One or more settings cannot be used; `problems` has a sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def environment_name(field: str) -> str:
+    """The variable that sets a field."""
+    extra = Settings.model_fields[field].json_schema_extra
+    named = extra.get("env") if isinstance(extra, dict) else None
+    return str(named) if named else f"AUDIOLLA_{field.upper()}"
+
+
+def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Settings from the environment; `overrides` (from the command line) win.
+
+    Raises:
+        BadSettings: every problem at once, each with the variable's name, its
+            value and what would be right. An unknown `AUDIOLLA_*` name is one.
+    """
+    env = os.environ if environment is None else environment
+    by_variable = {environment_name(name): name for name in Settings.model_fields}
+    raw: dict[str, Any] = {
+        name: env[variable] for variable, name in by_variable.items() if env.get(variable)
+    }
+    raw.update({name: value for name, value in overrides.items() if value is not None})
+    problems = [
+        f"{name}: there is no such setting; see `audiolla settings`"
+        for name in env
+        if name.startswith("AUDIOLLA_") and name not in by_variable and name not in _OUTSIDE
+    ]
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as wrong:
+        for error in wrong.errors():
+            name = str(error["loc"][0])
+            hidden = "(secret)" if name == "auth_token" else repr(error["input"])
+            problems.append(f"{environment_name(name)} = {hidden}: {error['msg']}")
+        raise BadSettings(problems) from None
+    if problems:
+        raise BadSettings(problems)
+    return settings
+
+
+#: Read by the launcher script before Python starts, not by the daemon.
+_OUTSIDE = frozenset({"AUDIOLLA_PYTHON", "AUDIOLLA_VENV"})

@@ -1,0 +1,1 @@
+"""What can be done to sound. Knows nothing of queues, HTTP or rules."""

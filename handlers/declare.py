@@ -1,0 +1,434 @@
+"""How an operation is declared, once, for every surface.
+
+An operation is a function with a typed parameter model. Its signature names
+what it takes and gives; `@operation` adds the little that a signature cannot
+say. REST routes, OpenAPI, MCP tools, rule steps, CLI commands, the catalogue
+and the docs are computed from the resulting `Operation`.
+
+    class Pan(Params):
+        position: float = Field(0.0, ge=-1, le=1, description="-1 left, 1 right.")
+
+    @operation(route="/v1/audio/pan", category="eq-spatial", pipeline=True,
+               examples=[Example("Hard left.", position=-1)])
+    def pan(sound: Blocks, p: Pan) -> Blocks: ...
+
+What a signature may say:
+
+- `Blocks`: the sound piece by piece (flat memory; may be iterated more than
+  once, each time a new pass: say how often with `passes`). `Audio`: the whole
+  sound. `Midi`: a MIDI file. The first one is the operation's sound; further
+  ones keep their names on every surface.
+- `X | None`: may be left out. `Annotated[X, "sentence"]`: help text.
+- `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each.
+- `p`, of a `Params` subclass: the parameters.
+- `progress: Progress`: for long work between two blocks; called with the
+  share done, raises `Cancelled` when the job was cancelled.
+- Result: `Blocks`, `Audio`, `Png`, `Midi`, `Video`, or a `Result` with such
+  fields and facts. One sound field is the sound; several make a ZIP.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from handlers.artifacts import Audio, Blocks, Midi, Png, Result, SoundItem, Video
+from handlers.errors import AudiollaError, BadParameter, MistypedParameter
+
+CATEGORIES: Mapping[str, str] = {
+    "separation": "Take a mix apart into stems or layers.",
+    "restoration": "Repair damage: noise, reverb, echo, clipping, hum.",
+    "dynamics": "Shape level over time: compressors, gates, loudness.",
+    "eq-spatial": "Shape spectrum and stereo image.",
+    "mastering": "Finish a mix for release.",
+    "time-pitch": "Change tempo and pitch.",
+    "editing": "Cut, join, fade, convert.",
+    "analysis": "Measure and describe.",
+    "effects-creative": "Effects for their own sake.",
+    "visualize": "Pictures and video of sound.",
+    "midi": "Write, read, change, render and transcribe MIDI.",
+    "metadata": "Tags and what else a container holds.",
+    "workflow": "Chains, presets and batches of operations.",
+    "speech": "Find speech and who speaks.",
+    "files": "The staging area.",
+    "jobs": "Work that is queued, running or done.",
+    "management": "The server itself.",
+}
+"""The contract's 17 categories, in its order."""
+
+Lane = Literal["cpu", "gpu"]
+Kind = Literal["audio", "zip", "png", "midi", "video", "json"]
+
+
+class Params(BaseModel):
+    """The parameters of one operation: frozen, no unknown names, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Progress(Protocol):
+    """Called from long work; raises `Cancelled` when the job was cancelled."""
+
+    def __call__(self, fraction: float) -> None:
+        """Say that `fraction` (0 to 1) of this step is done."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Marks a result field that is also sent as a response header on inline replies."""
+
+    name: str
+
+
+class Example:
+    """One documented use: a sentence and the parameters it takes."""
+
+    def __init__(self, title: str, **params: Any) -> None:
+        self.title = title
+        self.params = params
+
+
+@dataclass(frozen=True)
+class Input:
+    """One sound, MIDI file or list of sounds that an operation takes."""
+
+    name: str
+    kind: Literal["blocks", "audio", "midi", "items"]
+    required: bool
+    doc: str
+    item: type[SoundItem] | None = None
+
+    @property
+    def many(self) -> bool:
+        """True for a list of sounds."""
+        return self.kind == "items"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Everything that any surface needs to know about one operation."""
+
+    name: str
+    func: Callable[..., Any]
+    params: type[Params]
+    params_name: str
+    inputs: tuple[Input, ...]
+    wants_progress: bool
+    kind: Kind
+    #: The annotated result type; a `Result` subclass or one artifact.
+    result: type[Any]
+    #: Result fields that are sounds, in order; empty when the result is one bare artifact.
+    sounds: tuple[str, ...]
+    #: Result field to response header.
+    headers: Mapping[str, str]
+    summary: str
+    doc: str
+    route: str
+    category: str
+    tool: str | None
+    tool_aliases: tuple[str, ...]
+    examples: tuple[Example, ...]
+    lane: Lane
+    engines: tuple[str, ...]
+    #: Whole passes over its sound, for progress: 2 for measure-then-apply.
+    passes: int
+    #: Listed as a pipeline operation by the contract.
+    pipeline: bool
+    #: Usable in `/v1/batch`; with the defaults that hold only there.
+    batch: bool
+    batch_defaults: Mapping[str, Any]
+    mcp_defaults: Mapping[str, Any]
+    documented: bool
+    #: Raise it when the same parameters give other samples: old cached results no longer count.
+    version: int
+    module: str
+    path_params: tuple[str, ...] = field(default=())
+
+    @property
+    def sound(self) -> Input | None:
+        """The first, unnamed sound (or MIDI file); None when nothing or a list goes in."""
+        first = self.inputs[0] if self.inputs else None
+        return None if first is None or first.many else first
+
+    @property
+    def streams(self) -> bool:
+        """True when it takes its sound in blocks: neighbours fuse into one pass."""
+        return self.sound is not None and self.sound.kind == "blocks"
+
+    @property
+    def changes_sound(self) -> bool:
+        """True when a sound comes out; otherwise the sound passes by unchanged in a chain."""
+        return self.kind in ("audio", "zip")
+
+    @property
+    def chainable(self) -> bool:
+        """True when its first sound is its only required input."""
+        return self.sound is not None and not any(i.required for i in self.inputs[1:])
+
+    def read_params(self, raw: Mapping[str, Any], *, strict: bool = False) -> Params:
+        """Check raw values and turn them into the parameter model.
+
+        Args:
+            raw: names to values; text is accepted for any type unless `strict`.
+            strict: native JSON types only (a JSON body, a YAML rule, MCP).
+
+        Raises:
+            MistypedParameter: a name is missing or unknown, or a value cannot
+                be read as its type.
+            BadParameter: a value is out of range, or its parts do not fit.
+        """
+        data = dict(raw)
+        if not strict:
+            data = {name: self._from_text(name, value) for name, value in data.items()}
+        try:
+            return self.params.model_validate(data, strict=strict)
+        except ValidationError as wrong:
+            raise self._refusal(wrong) from None
+
+    def structured(self, name: str) -> bool:
+        """True when the parameter is a list or an object: JSON text in a form field."""
+        known = _field_by_any_name(self.params, name)
+        return known is not None and _is_structured(known.annotation)
+
+    def _from_text(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and self.structured(name):
+            try:
+                return json.loads(value)
+            except ValueError as wrong:
+                raise BadParameter(f"{name} is not valid JSON: {wrong}", field=name) from None
+        return value
+
+    def _refusal(self, wrong: ValidationError) -> AudiollaError:
+        first = wrong.errors()[0]
+        loc = first["loc"]
+        where = field_path(loc) or "parameters"
+        top = str(loc[0]) if loc else ""
+        message = first["msg"].removeprefix("Value error, ")
+        given = first.get("input")
+        if first["type"] == "missing":
+            text = f"{where} is required"
+        elif first["type"] == "extra_forbidden":
+            known = ", ".join(self.params.model_fields) or "none"
+            text = f"{self.name} has no parameter {where}; it has: {known}"
+        elif loc:
+            text = f"{where} = {_shown(given)}: {message}"
+        else:
+            text = message
+        mistyped = first["type"] in ("missing", "extra_forbidden") or first["type"].endswith(
+            ("_type", "_parsing", "_from_float")
+        )
+        # A JSON parameter with wrong parts is a wrong value; only a whole parameter can be mistyped.
+        nested = len(loc) > 1 or (first["type"] != "missing" and self.structured(top))
+        error = MistypedParameter if mistyped and not nested else BadParameter
+        return error(text, field=where)
+
+
+def field_path(loc: Sequence[str | int]) -> str:
+    """`("bands", 0, "freq")` as `bands[0].freq`."""
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+_registry: dict[str, Operation] = {}
+
+
+def operation(
+    *,
+    route: str,
+    category: str,
+    examples: Sequence[Example],
+    tool: str | None = "",
+    tool_aliases: Sequence[str] = (),
+    lane: Lane = "cpu",
+    engines: Sequence[str] = (),
+    passes: int = 1,
+    pipeline: bool = False,
+    batch: bool = False,
+    batch_defaults: Mapping[str, Any] | None = None,
+    mcp_defaults: Mapping[str, Any] | None = None,
+    documented: bool = True,
+    version: int = 1,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as an operation. See the module's docstring.
+
+    Args:
+        route: path under which REST serves it; `{name}` parts are parameters.
+        category: one of `CATEGORIES`.
+        examples: at least one; each must validate.
+        tool: MCP tool name; "" means the function's name, None means no tool.
+        passes: how often it reads its sound.
+        pipeline, batch: where the contract lists it.
+
+    Raises:
+        TypeError: the declaration is incomplete or contradicts itself.
+    """
+
+    def register(func: Callable[..., Any]) -> Callable[..., Any]:
+        name = func.__name__
+        if name in _registry:
+            raise TypeError(f"{name}: declared twice ({_registry[name].module}, {func.__module__})")
+        if category not in CATEGORIES:
+            raise TypeError(f"{name}: no category {category!r}")
+        doc = inspect.getdoc(func) or ""
+        if not doc:
+            raise TypeError(f"{name}: a docstring is needed; its first line is every surface's text")
+        params, params_name, inputs, wants_progress = _read_signature(name, func)
+        kind, result, sounds, headers = _read_result(name, get_type_hints(func)["return"])
+        declared = Operation(
+            name=name,
+            func=func,
+            params=params,
+            params_name=params_name,
+            inputs=inputs,
+            wants_progress=wants_progress,
+            kind=kind,
+            result=result,
+            sounds=sounds,
+            headers=headers,
+            summary=doc.splitlines()[0].rstrip(),
+            doc=doc,
+            route=route,
+            category=category,
+            tool=name if tool == "" else tool,
+            tool_aliases=tuple(tool_aliases),
+            examples=tuple(examples),
+            lane=lane,
+            engines=tuple(engines),
+            passes=passes,
+            pipeline=pipeline,
+            batch=batch,
+            batch_defaults=dict(batch_defaults or {}),
+            mcp_defaults=dict(mcp_defaults or {}),
+            documented=documented,
+            version=version,
+            module=func.__module__,
+            path_params=tuple(
+                part[1:-1] for part in route.split("/") if part.startswith("{")
+            ),
+        )
+        if not declared.examples:
+            raise TypeError(f"{name}: at least one example is needed")
+        for example in declared.examples:
+            try:
+                declared.read_params(example.params, strict=True)
+            except AudiollaError as wrong:
+                raise TypeError(f"{name}: example {example.title!r}: {wrong}") from None
+        _registry[name] = declared
+        return func
+
+    return register
+
+
+def registered() -> Mapping[str, Operation]:
+    """What has been declared so far; `handlers.registry.operations` loads everything first."""
+    return _registry
+
+
+class NoParams(Params):
+    """For operations that take none."""
+
+
+def _read_signature(
+    name: str, func: Callable[..., Any]
+) -> tuple[type[Params], str, tuple[Input, ...], bool]:
+    hints = get_type_hints(func, include_extras=True)
+    params: type[Params] = NoParams
+    params_name = ""
+    inputs: list[Input] = []
+    wants_progress = False
+    for parameter in inspect.signature(func).parameters:
+        bare, doc = _split_annotated(hints[parameter])
+        bare, optional = _split_optional(bare)
+        if bare is Progress:
+            wants_progress = True
+        elif isinstance(bare, type) and issubclass(bare, Params):
+            params, params_name = bare, parameter
+        elif get_origin(bare) is list and issubclass(get_args(bare)[0], SoundItem):
+            inputs.append(Input(parameter, "items", not optional, doc, get_args(bare)[0]))
+        elif bare in _INPUT_KINDS:
+            inputs.append(Input(parameter, _INPUT_KINDS[bare], not optional, doc))
+        else:
+            raise TypeError(f"{name}: no meaning for parameter {parameter}: {bare!r}")
+    return params, params_name, tuple(inputs), wants_progress
+
+
+_INPUT_KINDS: Mapping[Any, Literal["blocks", "audio", "midi"]] = {
+    Blocks: "blocks",
+    Audio: "audio",
+    Midi: "midi",
+}
+_FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Midi: "midi", Video: "video"}
+
+
+def _read_result(name: str, hint: Any) -> tuple[Kind, type[Any], tuple[str, ...], dict[str, str]]:
+    bare, _ = _split_annotated(hint)
+    if bare in (Blocks, Audio):
+        return "audio", bare, (), {}
+    if bare in _FILE_KINDS:
+        return _FILE_KINDS[bare], bare, (), {}
+    if not (isinstance(bare, type) and issubclass(bare, Result)):
+        raise TypeError(f"{name}: no meaning for result {bare!r}")
+    sounds: list[str] = []
+    kind: Kind = "json"
+    headers: dict[str, str] = {}
+    for field_name, info in bare.model_fields.items():
+        inner, optional = _split_optional(_split_annotated(info.annotation)[0])
+        if inner in (Blocks, Audio):
+            if not optional:
+                sounds.append(field_name)
+        elif inner in _FILE_KINDS and not optional:
+            kind = _FILE_KINDS[inner]
+        for extra in info.metadata:
+            if isinstance(extra, Header):
+                headers[field_name] = extra.name
+    if sounds:
+        kind = "audio" if len(sounds) == 1 else "zip"
+    return kind, bare, tuple(sounds), headers
+
+
+def _split_annotated(hint: Any) -> tuple[Any, str]:
+    if get_origin(hint) is Annotated:
+        bare, *extra = get_args(hint)
+        return bare, next((e for e in extra if isinstance(e, str)), "")
+    return hint, ""
+
+
+def _split_optional(hint: Any) -> tuple[Any, bool]:
+    if get_origin(hint) in (Union, types.UnionType):
+        rest = [a for a in get_args(hint) if a is not type(None)]
+        if len(rest) == 1 and len(rest) < len(get_args(hint)):
+            return _split_annotated(rest[0])[0], True
+    return hint, False
+
+
+def _is_structured(annotation: Any) -> bool:
+    bare, _ = _split_annotated(annotation)
+    bare, _ = _split_optional(bare)
+    origin = get_origin(bare) or bare
+    return origin in (list, dict, tuple) or (
+        isinstance(origin, type) and issubclass(origin, BaseModel)
+    )
+
+
+def _field_by_any_name(model: type[BaseModel], name: str) -> Any:
+    known = model.model_fields.get(name)
+    if known is not None:
+        return known
+    for info in model.model_fields.values():
+        choices = getattr(info.validation_alias, "choices", [info.validation_alias])
+        if name in choices:
+            return info
+    return None
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,37 @@
+"""Numbers that know their unit.
+
+A unit travels with the type, so every surface (help text, JSON Schema, form,
+docs) shows it and no docstring repeats it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The symbol of a unit, e.g. `Hz`. It appears as `unit` in the JSON Schema."""
+
+    symbol: str
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """Put the symbol beside the type."""
+        return {**handler(schema), "unit": self.symbol}
+
+
+Seconds = Annotated[float, Unit("s")]
+Milliseconds = Annotated[float, Unit("ms")]
+Hertz = Annotated[float, Unit("Hz")]
+SampleRate = Annotated[int, Unit("Hz")]
+Decibels = Annotated[float, Unit("dB")]
+DecibelsFS = Annotated[float, Unit("dBFS")]
+DecibelsTP = Annotated[float, Unit("dBTP")]
+LoudnessUnitsFS = Annotated[float, Unit("LUFS")]
+LoudnessUnits = Annotated[float, Unit("LU")]
+Semitones = Annotated[float, Unit("semitones")]
+BeatsPerMinute = Annotated[float, Unit("BPM")]
+Pixels = Annotated[int, Unit("px")]
+Samples = Annotated[int, Unit("samples")]
+Bytes = Annotated[int, Unit("bytes")]

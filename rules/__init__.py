@@ -1,0 +1,1 @@
+"""Which file gets which steps. Pure functions over plain data: no disk, no clock."""

@@ -1,0 +1,108 @@
+"""An order: what is to be done to which sounds, and where the result goes.
+
+Every door builds the same order, checks it whole, and puts it on the queue as
+JSON. A sound travels as a reference until `daemon.runner` opens it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
+
+from handlers.codecs.formats import Encoding
+
+_RAW = "raw:"
+
+
+def path_to_text(path: str | os.PathLike[str]) -> str:
+    """A path as text that JSON and a database can hold, whatever its bytes.
+
+    A path that is valid UTF-8 stays as it is; any other (and one that begins
+    with `raw:`) becomes `raw:` and its percent-encoded bytes.
+    """
+    raw = os.fsencode(path)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return _RAW + quote_from_bytes(raw)
+    return _RAW + quote_from_bytes(raw) if text.startswith(_RAW) else text
+
+
+def path_from_text(text: str) -> Path:
+    """The path that `path_to_text` wrote."""
+    if text.startswith(_RAW):
+        return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_RAW))))
+    return Path(text)
+
+
+WirePath = Annotated[
+    Path,
+    PlainValidator(lambda v: v if isinstance(v, Path) else path_from_text(v)),
+    PlainSerializer(path_to_text, return_type=str),
+]
+"""A path inside an order, safe for any bytes that a file system allows."""
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SoundRef(_Plain):
+    """A file on this machine that a worker will open."""
+
+    path: WirePath
+    #: Its name as the user knows it (an upload's, a staged path's), for templates and messages.
+    #: Always printable text.
+    name: str
+    #: Remove the file when the job has ended: it was uploaded for this job alone.
+    temporary: bool = False
+
+
+class ItemRef(_Plain):
+    """One entry of a list of sounds, with its settings (a mixer's `gain_db`)."""
+
+    sound: SoundRef
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class StepOrder(_Plain):
+    """One step: an operation, its checked parameters, and its further sounds by name."""
+
+    op: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    sounds: dict[str, SoundRef] = Field(default_factory=dict)
+    items: dict[str, list[ItemRef]] = Field(default_factory=dict)
+
+
+class Delivery(_Plain):
+    """Where what comes out is put, and under which names.
+
+    `name` is a template over the fields of `rules.names`; its extension is
+    added if it does not end in it. With `conflict` "number", a name that is
+    taken gets ` (2)`, ` (3)`, ...; with "replace", the new file takes its place.
+    """
+
+    folder: WirePath
+    name: str = "{stem}.{ext}"
+    #: Template for what comes out beside the sound: pictures, reports, MIDI.
+    side_name: str = "{stem}.{step}.{ext}"
+    conflict: Literal["number", "replace"] = "number"
+    encoding: Encoding = Encoding()
+    #: Write each report as a JSON file too (a folder); else it is only in the job's result.
+    reports: bool = False
+
+
+class Order(_Plain):
+    """A whole chain over one sound (or none, when its first step takes a list)."""
+
+    sound: SoundRef | None = None
+    steps: list[StepOrder] = Field(default_factory=list)
+    delivery: Delivery | None = None
+    #: Measure duration, loudness and true peak of what goes in and what comes out.
+    measure: bool = False
+    #: Extra fields for name templates (a rule's name, the folder a file lay in).
+    names: dict[str, str] = Field(default_factory=dict)
