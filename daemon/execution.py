@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from daemon.settings import Settings
 from handlers.declare import Lane
 from rules.orders import WirePath
 
@@ -80,6 +81,8 @@ class Context(Protocol):
 
     #: Directory of this job alone; removed when the job has ended.
     scratch: Path
+    #: The daemon's settings: limits that the runner holds a job to.
+    settings: Settings
 
     def progress(self, fraction: float, step: str) -> None:
         """Say how far the job is. Cheap enough for every block.

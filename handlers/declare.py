@@ -240,7 +240,27 @@ def field_path(loc: Sequence[str | int]) -> str:
 _registry: dict[str, Operation] = {}
 
 
-def operation(
+def operation(**about: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as an operation; takes what `describe` takes.
+
+    Raises:
+        TypeError: the declaration is incomplete, contradicts itself, or its
+            name is taken.
+    """
+
+    def register(func: Callable[..., Any]) -> Callable[..., Any]:
+        declared = describe(func, **about)
+        taken = _registry.get(declared.name)
+        if taken is not None:
+            raise TypeError(f"{declared.name}: declared twice ({taken.module}, {declared.module})")
+        _registry[declared.name] = declared
+        return func
+
+    return register
+
+
+def describe(
+    func: Callable[..., Any],
     *,
     route: str,
     category: str,
@@ -256,75 +276,76 @@ def operation(
     mcp_defaults: Mapping[str, Any] | None = None,
     documented: bool = True,
     version: int = 1,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function as an operation. See the module's docstring.
+) -> Operation:
+    """What a function's signature and these few words say, as an `Operation`.
 
     Args:
+        func: see the module's docstring for what its signature may say.
         route: path under which REST serves it; `{name}` parts are parameters.
         category: one of `CATEGORIES`.
         examples: at least one; each must validate.
         tool: MCP tool name; "" means the function's name, None means no tool.
+        tool_aliases: further names of the tool.
+        lane: the worker it needs.
+        engines: slugs of the engines that it stands on.
         passes: how often it reads its sound.
-        pipeline, batch: where the contract lists it.
+        pipeline: the contract lists it as a pipeline operation.
+        batch: usable in `/v1/batch`.
+        batch_defaults: defaults that hold only there.
+        mcp_defaults: defaults that hold only for its MCP tool.
+        documented: shown in the docs.
+        version: raise it when the same parameters give other samples.
 
     Raises:
         TypeError: the declaration is incomplete or contradicts itself.
     """
-
-    def register(func: Callable[..., Any]) -> Callable[..., Any]:
-        name = func.__name__
-        if name in _registry:
-            raise TypeError(f"{name}: declared twice ({_registry[name].module}, {func.__module__})")
-        if category not in CATEGORIES:
-            raise TypeError(f"{name}: no category {category!r}")
-        doc = inspect.getdoc(func) or ""
-        if not doc:
-            raise TypeError(f"{name}: a docstring is needed; its first line is every surface's text")
-        params, params_name, inputs, wants_progress = _read_signature(name, func)
-        kind, result, sounds, headers = _read_result(name, get_type_hints(func)["return"])
-        declared = Operation(
-            name=name,
-            func=func,
-            params=params,
-            params_name=params_name,
-            inputs=inputs,
-            wants_progress=wants_progress,
-            kind=kind,
-            result=result,
-            sounds=sounds,
-            headers=headers,
-            summary=doc.splitlines()[0].rstrip(),
-            doc=doc,
-            route=route,
-            category=category,
-            tool=name if tool == "" else tool,
-            tool_aliases=tuple(tool_aliases),
-            examples=tuple(examples),
-            lane=lane,
-            engines=tuple(engines),
-            passes=passes,
-            pipeline=pipeline,
-            batch=batch,
-            batch_defaults=dict(batch_defaults or {}),
-            mcp_defaults=dict(mcp_defaults or {}),
-            documented=documented,
-            version=version,
-            module=func.__module__,
-            path_params=tuple(
-                part[1:-1] for part in route.split("/") if part.startswith("{")
-            ),
-        )
-        if not declared.examples:
-            raise TypeError(f"{name}: at least one example is needed")
-        for example in declared.examples:
-            try:
-                declared.read_params(example.params, strict=True)
-            except AudiollaError as wrong:
-                raise TypeError(f"{name}: example {example.title!r}: {wrong}") from None
-        _registry[name] = declared
-        return func
-
-    return register
+    name = func.__name__
+    if category not in CATEGORIES:
+        raise TypeError(f"{name}: no category {category!r}")
+    doc = inspect.getdoc(func) or ""
+    if not doc:
+        raise TypeError(f"{name}: a docstring is needed; its first line is every surface's text")
+    params, params_name, inputs, wants_progress = _read_signature(name, func)
+    hints = get_type_hints(func, include_extras=True)
+    kind, result, sounds, headers = _read_result(name, hints["return"])
+    declared = Operation(
+        name=name,
+        func=func,
+        params=params,
+        params_name=params_name,
+        inputs=inputs,
+        wants_progress=wants_progress,
+        kind=kind,
+        result=result,
+        sounds=sounds,
+        headers=headers,
+        summary=doc.splitlines()[0].rstrip(),
+        doc=doc,
+        route=route,
+        category=category,
+        tool=name if tool == "" else tool,
+        tool_aliases=tuple(tool_aliases),
+        examples=tuple(examples),
+        lane=lane,
+        engines=tuple(engines),
+        passes=passes,
+        pipeline=pipeline,
+        batch=batch,
+        batch_defaults=dict(batch_defaults or {}),
+        mcp_defaults=dict(mcp_defaults or {}),
+        documented=documented,
+        version=version,
+        module=func.__module__,
+        path_params=tuple(part[1:-1] for part in route.split("/") if part.startswith("{")),
+    )
+    if not declared.examples:
+        raise TypeError(f"{name}: at least one example is needed")
+    for example in declared.examples:
+        try:
+            declared.read_params(example.params, strict=True)
+        except AudiollaError as wrong:
+            raise TypeError(f"{name}: example {example.title!r}: {wrong}") from None
+    return declared
 
 
 def registered() -> Mapping[str, Operation]:

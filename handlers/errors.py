@@ -14,6 +14,9 @@ class AudiollaError(Exception):
 
     #: The same call may succeed later without anybody changing anything.
     transient = False
+    #: Which step of a chain refused, counted from 0, and its operation; set by the chain.
+    step: int | None = None
+    op: str | None = None
 
     def __init__(self, detail: str, *, field: str | None = None, hint: str | None = None) -> None:
         super().__init__(detail)

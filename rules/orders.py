@@ -91,7 +91,11 @@ class Delivery(_Plain):
     #: Template for what comes out beside the sound: pictures, reports, MIDI.
     side_name: str = "{stem}.{step}.{ext}"
     conflict: Literal["number", "replace"] = "number"
+    #: Take `name` as it stands: a path that a client chose, not a template.
+    exact: bool = False
     encoding: Encoding = Encoding()
+    #: Deliver the sound itself: None means when a step changed it or nothing else came out.
+    sound: bool | None = None
     #: Write each report as a JSON file too (a folder); else it is only in the job's result.
     reports: bool = False
 

@@ -1,0 +1,370 @@
+"""Runs one claim: opens its sounds, runs its chain, delivers what comes out.
+
+The only place where a reference becomes an open file, and the only place
+where results get their names.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from daemon import scratch
+from daemon.delivery import Drafts, publish
+from daemon.execution import Claim, Context, Finished, HandOver
+from handlers import chain
+from handlers.artifacts import Blocks, File, Midi, Png, SoundItem, Video
+from handlers.declare import Lane, Operation
+from handlers.errors import (
+    AudiollaError,
+    BadParameter,
+    NoSuchFile,
+    StorageFailed,
+    StorageFull,
+    UnreadableInput,
+)
+from handlers.measured import Measured
+from handlers.registry import find
+from rules.names import render, with_extension
+from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
+_ROLES = {Png: "picture", Midi: "midi", Video: "video"}
+
+
+def run(claim: Claim, context: Context) -> Finished | HandOver:
+    """Run a claim to its end or to its next lane change.
+
+    Raises:
+        AudiollaError: why it cannot be done; `transient` when it may pass.
+    """
+    with _storage_faults():
+        if claim.intent is not None and not publish(claim.intent):
+            return Finished(result=claim.intent.result)
+        order = Order.model_validate_json(claim.order)
+        if order.sound is None and not order.steps:
+            return Finished(result={})
+        return _Attempt(claim, order, context).run()
+
+
+class _Attempt:
+    """One attempt at one order."""
+
+    def __init__(self, claim: Claim, order: Order, context: Context) -> None:
+        self.claim = claim
+        self.order = order
+        self.context = context
+        self.operations = [find(step.op) for step in order.steps]
+        chain.check_order(self.operations)
+
+    def run(self) -> Finished | HandOver:
+        order, claim = self.order, self.claim
+        source = None if order.sound is None else self._open(order.sound)
+        sound = source
+        if claim.carried is not None:
+            sound = scratch.get(claim.carried, source.facts if source else None)
+        before = None
+        if order.measure and sound is not None and claim.next_step == 0:
+            before = Measured(sound)
+            sound = before.sound
+        stop, lane = _segment(self.operations, claim.next_step)
+        steps = [self._step(index) for index in range(claim.next_step, stop)]
+        monitor = chain.Monitor(self.context.progress, chain.passes_of([s.op for s in steps]))
+        desk = chain.Desk(self.context.scratch, self.context.settings.memory_per_sound)
+        outcome = chain.run(sound, steps, desk, monitor, first=claim.next_step)
+        story = _Story.of(claim.finished)
+        story.add(outcome)
+        if lane is not None:
+            carried = None
+            if outcome.sound is not None:
+                waiting = monitor.watch(outcome.sound, "hand over")
+                carried = scratch.put(waiting, self.context.scratch, stop)
+            if before is not None:
+                story.before = before.facts()
+            finished = story.keep(self.context)
+            return HandOver(next_step=stop, lane=lane, carried=carried, finished=finished)
+        return Finished(result=self._deliver(source, outcome, story, before, monitor))
+
+    # -- opening ---------------------------------------------------------------------------
+    def _step(self, index: int) -> chain.Step:
+        order, op = self.order.steps[index], self.operations[index]
+        try:
+            params = op.read_params(order.params, strict=True)
+            return chain.Step(op, params, self._further(op, order))
+        except AudiollaError as wrong:
+            wrong.step, wrong.op = index, op.name
+            raise
+
+    def _further(self, op: Operation, order: StepOrder) -> Mapping[str, chain.Further]:
+        opened: dict[str, chain.Further] = {}
+        for declared in op.inputs:
+            if declared.item is not None and declared.name in order.items:
+                refs = order.items[declared.name]
+                opened[declared.name] = self._items(declared.name, declared.item, refs)
+            elif declared.name in order.sounds:
+                opened[declared.name] = self._open(order.sounds[declared.name])
+        return opened
+
+    def _items(self, name: str, model: type[SoundItem], refs: list[ItemRef]) -> list[SoundItem]:
+        items: list[SoundItem] = []
+        for index, ref in enumerate(refs):
+            try:
+                items.append(model.model_validate(ref.settings).opened(self._open(ref.sound)))
+            except ValidationError as wrong:
+                first = wrong.errors()[0]
+                field = f"{name}[{index}].{'.'.join(map(str, first['loc']))}"
+                raise BadParameter(f"{field}: {first['msg']}", field=field) from None
+            except (UnreadableInput, NoSuchFile) as unusable:
+                unusable.detail = f"{name}[{index}]: {unusable.detail}"
+                raise
+        return items
+
+    def _open(self, ref: SoundRef) -> Blocks:
+        from handlers.codecs.reader import open_sound
+
+        limit = self.context.settings.max_decoded_bytes
+        try:
+            return open_sound(ref.path, name=ref.name, max_bytes=limit)
+        except FileNotFoundError:
+            raise NoSuchFile(f"{ref.name} is not there any more") from None
+
+    # -- delivering ------------------------------------------------------------------------
+    def _deliver(
+        self,
+        source: Blocks | None,
+        outcome: chain.Outcome,
+        story: _Story,
+        before: Measured | None,
+        monitor: chain.Monitor,
+    ) -> dict[str, Any]:
+        delivery = self.order.delivery
+        if delivery is None:
+            return story.result()
+        names = _Names(self.order, delivery, self.claim.id, source, story)
+        wants_sound = delivery.sound
+        if wants_sound is None:
+            wants_sound = story.changed or not (story.files or (delivery.reports and story.facts))
+        with Drafts(self.claim.id, delivery.folder, replace=delivery.conflict == "replace") as drafts:
+            if wants_sound:
+                sounds = outcome.sounds or ({"": outcome.sound} if outcome.sound else {})
+                for part, sound in sounds.items():
+                    self._write(drafts, names, part, sound, source, story, monitor)
+            for side in story.files:
+                path = names.side(side.op, side.file.ext)
+                role = _ROLES[type(side.file)]
+                drafts.add_file(path, role, side.file, step=side.step)
+            for report in story.reports if delivery.reports else ():
+                if report.facts:
+                    path = names.side(report.op, "json")
+                    drafts.add_json(path, report.facts, step=report.step)
+            if before is not None:
+                story.before = before.facts()
+            return drafts.publish(self.context, story.result)
+
+    def _write(
+        self,
+        drafts: Drafts,
+        names: _Names,
+        part: str,
+        sound: Blocks,
+        source: Blocks | None,
+        story: _Story,
+        monitor: chain.Monitor,
+    ) -> None:
+        from handlers.codecs.writer import write_sound
+
+        encoding = names.delivery.encoding
+        draft = drafts.add(names.sound(part), "sound", media_type=encoding.target.content_type)
+        if part:
+            draft.about["name"] = part
+        tap = Measured(sound) if self.order.measure else None
+        metadata = source.facts.metadata if source and source.facts else None
+        watched = monitor.watch(tap.sound if tap else sound, f"write {encoding.format}")
+        written = write_sound(watched, draft.part, encoding, metadata=metadata)
+        draft.about.update(
+            output_format=encoding.format,
+            sample_rate=written.rate,
+            channels=written.channels,
+            duration=written.frames / written.rate,
+        )
+        if written.clipped:
+            # Nothing clips by surprise: the result says how much was lost.
+            draft.about.update(clipped_samples=written.clipped, clipped_db=written.over_db)
+        if tap is not None:
+            story.after.append(tap.facts())
+
+
+class _Story:
+    """What has been said and made so far, over all segments of a job."""
+
+    def __init__(self) -> None:
+        self.changed = False
+        self.before: dict[str, Any] | None = None
+        self.after: list[dict[str, Any]] = []
+        self.reports: list[chain.StepReport] = []
+        self.files: list[chain.SideFile] = []
+
+    def add(self, outcome: chain.Outcome) -> None:
+        self.changed = self.changed or outcome.changed
+        self.reports.extend(outcome.reports)
+        self.files.extend(outcome.files)
+
+    @property
+    def facts(self) -> bool:
+        """True when a step reported something."""
+        return any(report.facts for report in self.reports)
+
+    def result(self, outputs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """The job's result. The descriptor is the last step's, with its plain parameters under it."""
+        descriptor: dict[str, Any] = {}
+        if self.reports:
+            last = self.reports[-1]
+            if find(last.op).kind != "json":
+                plain = (str, int, float, bool, type(None))
+                descriptor = {k: v for k, v in last.params.items() if isinstance(v, plain)}
+            descriptor |= last.facts
+        told: dict[str, Any] = {
+            "steps": [
+                {"step": r.step, "op": r.op, "params": r.params, "result": r.facts}
+                for r in self.reports
+            ],
+            "outputs": outputs or [],
+            "descriptor": descriptor,
+        }
+        if self.before is not None:
+            told["before"] = self.before
+        if self.after:
+            told["after"] = self.after[0]
+        return told
+
+    def keep(self, context: Context) -> list[dict[str, Any]]:
+        """This story as plain data; pictures and such wait in the job's scratch folder."""
+        context.scratch.mkdir(parents=True, exist_ok=True)
+        kept: list[dict[str, Any]] = [{"changed": self.changed, "before": self.before}]
+        for report in self.reports:
+            kept.append({"report": vars(report)})
+        for number, side in enumerate(self.files):
+            path = context.scratch / f"side-{number}.{side.file.ext}"
+            if isinstance(side.file, Video):
+                os.replace(side.file.path, path)
+            else:
+                path.write_bytes(side.file.data)
+            kept.append(
+                {
+                    "file": {"step": side.step, "op": side.op, "name": side.name},
+                    "kind": side.file.kind,
+                    "media_type": side.file.media_type,
+                    "path": os.fspath(path),
+                }
+            )
+        return kept
+
+    @classmethod
+    def of(cls, kept: list[dict[str, Any]]) -> _Story:
+        """The story that `keep` wrote."""
+        story = cls()
+        for entry in kept:
+            if "report" in entry:
+                story.reports.append(chain.StepReport(**entry["report"]))
+            elif "file" in entry:
+                story.files.append(chain.SideFile(**entry["file"], file=_side_file(entry)))
+            else:
+                story.changed, story.before = entry["changed"], entry["before"]
+        return story
+
+
+def _side_file(entry: dict[str, Any]) -> File:
+    path = Path(entry["path"])
+    if entry["kind"] == Png.kind:
+        return Png(path.read_bytes())
+    if entry["kind"] == Midi.kind:
+        return Midi(path.read_bytes())
+    return Video(path, path.suffix.removeprefix("."), entry["media_type"])
+
+
+class _Names:
+    """Names for what one job delivers."""
+
+    def __init__(
+        self, order: Order, delivery: Delivery, job: str, source: Blocks | None, story: _Story
+    ) -> None:
+        now = datetime.now(UTC).astimezone()
+        name = order.sound.name if order.sound else order.names.get("name", "mix")
+        stem, dot, ext = name.rpartition(".")
+        self.delivery = delivery
+        self._fields: dict[str, Any] = {
+            "name": name,
+            "stem": stem if dot and stem else name,
+            "source_ext": ext if dot and stem else "",
+            "ext": delivery.encoding.target.ext,
+            "rel": "",
+            "step": "",
+            "part": "",
+            "date": f"{now:%Y-%m-%d}",
+            "time": f"{now:%H-%M-%S}",
+            "job": job,
+        }
+        tags: Mapping[str, tuple[str, ...]] = {}
+        if source is not None:
+            if "{duration" in delivery.name + delivery.side_name:
+                self._fields["duration"] = source.duration
+            self._fields["sample_rate"] = source.rate
+            self._fields["channels"] = source.channels
+            tags = source.facts.metadata.tags if source.facts else {}
+        for tag in ("title", "artist", "album"):
+            self._fields[tag] = next(iter(tags.get(tag, ())), None)
+        self._fields["title"] = self._fields["title"] or self._fields["stem"]
+        self._fields.update(order.names)
+        for report in story.reports:
+            for key, value in (report.params | report.facts).items():
+                if isinstance(value, str | int | float):
+                    self._fields[f"{report.op}.{key}"] = value
+
+    def sound(self, part: str) -> PurePosixPath:
+        """Where the sound goes; `part` names one of several."""
+        if self.delivery.exact:
+            return PurePosixPath(self.delivery.name)
+        ext = self.delivery.encoding.target.ext
+        template = self.delivery.name
+        if part and "{part}" not in template:
+            template = self.delivery.side_name.replace("{step}", "{part}")
+        return self._rendered(template, ext, part=part)
+
+    def side(self, op: str, ext: str) -> PurePosixPath:
+        """Where a picture, report or other file of a step goes."""
+        if self.delivery.exact:
+            return PurePosixPath(self.delivery.name)
+        return self._rendered(self.delivery.side_name, ext, step=op)
+
+    def _rendered(self, template: str, ext: str, **more: str) -> PurePosixPath:
+        return with_extension(render(template, {**self._fields, "ext": ext, **more}), ext)
+
+
+def _segment(operations: list[Operation], start: int) -> tuple[int, Lane | None]:
+    """Where the segment that begins at `start` ends, and the lane of what follows it."""
+    for index in range(start + 1, len(operations)):
+        if operations[index].lane != operations[start].lane:
+            return index, operations[index].lane
+    return len(operations), None
+
+
+@contextmanager
+def _storage_faults() -> Iterator[None]:
+    """Say which faults of a disk or mount may pass."""
+    try:
+        yield
+    except OSError as wrong:
+        where = os.fsdecode(wrong.filename) if wrong.filename else "a file"
+        if wrong.errno in _FULL:
+            raise StorageFull(f"no space left for {where}") from wrong
+        if wrong.errno in _PASSING:
+            raise StorageFailed(f"{where}: {wrong.strerror}") from wrong
+        raise
