@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -152,11 +154,18 @@ class _Attempt:
         wants_sound = delivery.sound
         if wants_sound is None:
             wants_sound = story.changed or not (story.files or (delivery.reports and story.facts))
-        with Drafts(self.claim.id, delivery.folder, replace=delivery.conflict == "replace") as drafts:
+        with Drafts(
+            self.claim.id, delivery.folder, replace=delivery.conflict == "replace"
+        ) as drafts:
             if wants_sound:
-                sounds = outcome.sounds or ({"": outcome.sound} if outcome.sound else {})
-                for part, sound in sounds.items():
-                    self._write(drafts, names, part, sound, source, story, monitor)
+                writing = _Writing(self.context, names, source, story, monitor)
+                if outcome.sounds and delivery.bundle:
+                    writing.bundle(drafts, outcome.sounds)
+                elif outcome.sounds:
+                    for part, sound in outcome.sounds.items():
+                        writing.sound(drafts, sound, part)
+                elif outcome.sound is not None:
+                    writing.sound(drafts, outcome.sound, "")
             for side in story.files:
                 path = names.side(side.op, side.file.ext)
                 role = _ROLES[type(side.file)]
@@ -169,37 +178,69 @@ class _Attempt:
                 story.before = before.facts()
             return drafts.publish(self.context, story.result)
 
-    def _write(
+
+class _Writing:
+    """Encodes the sounds of one job."""
+
+    def __init__(
         self,
-        drafts: Drafts,
+        context: Context,
         names: _Names,
-        part: str,
-        sound: Blocks,
         source: Blocks | None,
         story: _Story,
         monitor: chain.Monitor,
     ) -> None:
-        from handlers.codecs.writer import write_sound
+        self._context = context
+        self._names = names
+        self._encoding = names.delivery.encoding
+        self._metadata = source.facts.metadata if source and source.facts else None
+        self._story = story
+        self._monitor = monitor
 
-        encoding = names.delivery.encoding
-        draft = drafts.add(names.sound(part), "sound", media_type=encoding.target.content_type)
+    def sound(self, drafts: Drafts, sound: Blocks, part: str) -> None:
+        """One sound as one file; `part` is its name where there are several."""
+        media_type = self._encoding.target.content_type
+        draft = drafts.add(self._names.sound(part), "sound", media_type=media_type)
         if part:
             draft.about["name"] = part
-        tap = Measured(sound) if self.order.measure else None
-        metadata = source.facts.metadata if source and source.facts else None
-        watched = monitor.watch(tap.sound if tap else sound, f"write {encoding.format}")
-        written = write_sound(watched, draft.part, encoding, metadata=metadata)
-        draft.about.update(
-            output_format=encoding.format,
-            sample_rate=written.rate,
-            channels=written.channels,
-            duration=written.frames / written.rate,
-        )
+        draft.about.update(self._write(sound, draft.part))
+
+    def bundle(self, drafts: Drafts, sounds: Mapping[str, Blocks]) -> None:
+        """All sounds as one ZIP. They are stored: compressed sound does not shrink."""
+        draft = drafts.add(self._names.bundle(), "sound", media_type="application/zip")
+        draft.about["names"] = list(sounds)
+        draft.about["output_format"] = self._encoding.format
+        self._context.scratch.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(draft.part, "w", zipfile.ZIP_STORED) as archive:
+            for part, sound in sounds.items():
+                name = f"{part}.{self._encoding.target.ext}"
+                encoded = self._context.scratch / f"encoded-{name}"
+                self._write(sound, encoded)
+                # A fixed date: the same sounds give the same bytes.
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = 0o644 << 16
+                with encoded.open("rb") as source, archive.open(entry, "w", force_zip64=True) as to:
+                    shutil.copyfileobj(source, to, 1 << 20)
+                encoded.unlink()
+
+    def _write(self, sound: Blocks, path: Path) -> dict[str, Any]:
+        from handlers.codecs.writer import write_sound
+
+        tap = Measured(sound) if self._names.measure else None
+        watched = self._monitor.watch(tap.sound if tap else sound, f"write {self._encoding.format}")
+        written = write_sound(watched, path, self._encoding, metadata=self._metadata)
+        about: dict[str, Any] = {
+            "output_format": self._encoding.format,
+            "sample_rate": written.rate,
+            "channels": written.channels,
+            "duration": written.frames / written.rate,
+        }
         if written.clipped:
             # Nothing clips by surprise: the result says how much was lost.
-            draft.about.update(clipped_samples=written.clipped, clipped_db=written.over_db)
+            about.update(clipped_samples=written.clipped, clipped_db=written.over_db)
         if tap is not None:
-            story.after.append(tap.facts())
+            self._story.after.append(tap.facts())
+        return about
 
 
 class _Story:
@@ -300,6 +341,7 @@ class _Names:
         name = order.sound.name if order.sound else order.names.get("name", "mix")
         stem, dot, ext = name.rpartition(".")
         self.delivery = delivery
+        self.measure = order.measure
         self._fields: dict[str, Any] = {
             "name": name,
             "stem": stem if dot and stem else name,
@@ -337,6 +379,12 @@ class _Names:
         if part and "{part}" not in template:
             template = self.delivery.side_name.replace("{step}", "{part}")
         return self._rendered(template, ext, part=part)
+
+    def bundle(self) -> PurePosixPath:
+        """Where a ZIP of several sounds goes."""
+        if self.delivery.exact:
+            return PurePosixPath(self.delivery.name)
+        return self._rendered(self.delivery.name, "zip")
 
     def side(self, op: str, ext: str) -> PurePosixPath:
         """Where a picture, report or other file of a step goes."""

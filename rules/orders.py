@@ -96,6 +96,8 @@ class Delivery(_Plain):
     encoding: Encoding = Encoding()
     #: Deliver the sound itself: None means when a step changed it or nothing else came out.
     sound: bool | None = None
+    #: Put several sounds into one ZIP (a reply over HTTP) instead of beside each other.
+    bundle: bool = False
     #: Write each report as a JSON file too (a folder); else it is only in the job's result.
     reports: bool = False
 

@@ -199,7 +199,9 @@ def test_a_cancelled_chain_stops_at_the_next_block():
     assert len(seen) == 3
 
 
-@pytest.mark.parametrize("ops", [(times, late_refusal, times), (times, late_refusal, op(level, passes=2))])
+@pytest.mark.parametrize(
+    "ops", [(times, late_refusal, times), (times, late_refusal, op(level, passes=2))]
+)
 def test_a_refusal_names_the_step_even_when_it_comes_late(ops):
     with pytest.raises(CannotProcess) as refused:
         samples(run(Source(), *ops))

@@ -30,7 +30,19 @@ def test_a_template_is_rendered(template, fields, expected):
 
 @pytest.mark.parametrize(
     "template",
-    ["{nope}", "{stem.__class__}", "{stem!r}", "{0}", "../{stem}", "/abs", "a\\b", "", "x/", "{", "{stem:{ext}}"],
+    [
+        "{nope}",
+        "{stem.__class__}",
+        "{stem!r}",
+        "{0}",
+        "../{stem}",
+        "/abs",
+        "a\\b",
+        "",
+        "x/",
+        "{",
+        "{stem:{ext}}",
+    ],
 )
 def test_a_template_that_cannot_work_is_refused_at_load(template):
     with pytest.raises(BadParameter):
