@@ -30,10 +30,10 @@ def put(sound: Blocks, folder: Path, step: int) -> Path:
     if isinstance(audio.samples, np.memmap):
         audio.samples.flush()
     else:
-        with part.open("wb") as file:
-            np.save(file, audio.samples)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
+        with part.open("wb") as empty:
+            np.save(empty, audio.samples)
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
     part.rename(path)
     return path
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from handlers.units import Unit
 
@@ -42,8 +42,10 @@ Names = Annotated[list[str], BeforeValidator(read_list)]
 ByteCount = Annotated[int, Unit("bytes")]
 
 
-def _setting(default: Any, description: str, *, env: str = "", secret: bool = False, **limits: Any) -> Any:
-    extra = {"secret": secret, **({"env": env} if env else {})}
+def _setting(
+    default: Any, description: str, *, env: str = "", secret: bool = False, **limits: Any
+) -> Any:
+    extra: dict[str, JsonValue] = {"secret": secret, **({"env": env} if env else {})}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -58,7 +60,8 @@ class Settings(BaseModel):
         Path.home() / ".audiolla", "Database, staged files, results, scratch, models and folders."
     )
     folders_dir: Path | None = _setting(
-        None, "Folder whose sub-folders with a rules.yaml are hot folders; default <data dir>/folders."
+        None,
+        "Folder whose sub-folders with a rules.yaml are hot folders; default <data dir>/folders.",
     )
     rules_dir: Path | None = _setting(
         None, "Central rule files, each naming its folder; default <data dir>/rules."

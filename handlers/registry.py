@@ -8,6 +8,7 @@ declare at least one operation.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
@@ -60,8 +61,7 @@ def _load_plugin(name: str, value: str) -> None:
         importlib.import_module(module)
     except Exception as wrong:
         raise BrokenPlugin(
-            f"plugin {name} ({_file_of(module)}) cannot be loaded: "
-            f"{type(wrong).__name__}: {wrong}"
+            f"plugin {name} ({_file_of(module)}) cannot be loaded: {type(wrong).__name__}: {wrong}"
         ) from wrong
     if set(registered()) == before:
         raise BrokenPlugin(f"plugin {name} ({_file_of(module)}) declares no operation")

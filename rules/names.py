@@ -90,7 +90,9 @@ def render(template: str, fields: Mapping[str, Any], *, field: str = "name") -> 
             continue
         value = fields.get(name)
         try:
-            shown = format("unknown" if value is None else value, "" if value is None else spec or "")
+            shown = format(
+                "unknown" if value is None else value, "" if value is None else spec or ""
+            )
         except (ValueError, TypeError) as wrong:
             raise BadParameter(
                 f"{field}: {{{name}:{spec}}} does not suit {value!r}: {wrong}", field=field
