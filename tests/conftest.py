@@ -1,0 +1,18 @@
+"""What holds for every test."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every run, and no deadline: two cores are shared with the other tests.
+settings.register_profile("audiolla", derandomize=True, deadline=None)
+settings.load_profile("audiolla")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    """A developer's own AUDIOLLA_* variables change no test."""
+    for name in os.environ:
+        if name.startswith("AUDIOLLA_") or name == "LOG_LEVEL":
+            monkeypatch.delenv(name)

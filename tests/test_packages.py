@@ -1,0 +1,61 @@
+"""Our package names are common words: nothing that is installed may bring them in as well."""
+
+import importlib
+import sys
+import tomllib
+from importlib.metadata import distribution, packages_distributions, version
+from pathlib import Path
+
+import pytest
+
+from tests.test_imports import MAY_IMPORT, files, imported
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+#: Where a package is imported under another name than it is installed under.
+IMPORTED_AS = {"annotated-types": "annotated_types", "pyyaml": "yaml", "uuid-utils": "uuid_utils"}
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+    found = [line.split(";")[0].rstrip(" \\") for line in lines if "==" in line.split("#")[0]]
+    return dict(line.split("==") for line in found)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_belongs_to_us_alone(room):
+    assert set(packages_distributions()[room]) == {"audiolla"}
+    module = importlib.import_module(room)
+    assert Path(module.__file__).parent == ROOT / room
+
+
+def test_the_lock_pins_every_dependency_and_what_is_installed_agrees():
+    locked = pins("base")
+    for name in PROJECT["dependencies"]:
+        assert version(name) == locked[name], name
+
+
+@pytest.mark.parametrize("name", ["base", "dev"])
+def test_every_pin_has_its_hashes_and_no_host_is_named(name):
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    for pinned in pins(name):
+        start = text.index(f"{pinned}==")
+        assert "--hash=sha256:" in text[start : text.index("# via", start)], pinned
+    assert "://" not in text
+    assert "index-url" not in text
+
+
+def test_what_the_program_imports_is_what_the_project_requires():
+    used = {
+        name for room in MAY_IMPORT for path in files(room) for name in imported(path.read_text())
+    }
+    third_party = used - set(MAY_IMPORT) - set(sys.stdlib_module_names)
+    declared = {IMPORTED_AS.get(name, name) for name in PROJECT["dependencies"]}
+    assert third_party == declared
+
+
+def test_the_licence_is_said_the_same_everywhere():
+    assert PROJECT["license"] == "GPL-3.0-or-later"
+    assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "LICENSE").read_text()[:200]
+    assert distribution("audiolla").metadata["License-Expression"] == "GPL-3.0-or-later"
