@@ -14,6 +14,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from handlers.codecs.formats import Encoding
+from rules.match import Conditions
 
 _RAW = "raw:"
 
@@ -102,6 +103,19 @@ class Delivery(_Plain):
     reports: bool = False
 
 
+class Choice(_Plain):
+    """One rule that may apply: only the file's header, read by the worker, can tell."""
+
+    rule: str
+    match: Conditions
+    #: The sound flows through the chain; False when it is one of a list.
+    takes_sound: bool = True
+    steps: list[StepOrder] = Field(default_factory=list)
+    delivery: Delivery
+    measure: bool = False
+    names: dict[str, str] = Field(default_factory=dict)
+
+
 class Order(_Plain):
     """A whole chain over one sound (or none, when its first step takes a list)."""
 
@@ -112,3 +126,8 @@ class Order(_Plain):
     measure: bool = False
     #: Extra fields for name templates (a rule's name, the folder a file lay in).
     names: dict[str, str] = Field(default_factory=dict)
+    #: Rules of which the first that fits the sound's header makes the rest of this order;
+    #: `rules.plan.resolve` chooses.
+    choose: list[Choice] = Field(default_factory=list)
+    #: What kept the rules before them from taking the file, for the message if none fits.
+    refusals: list[str] = Field(default_factory=list)

@@ -1,0 +1,88 @@
+"""What the file system below a path can be trusted with.
+
+Decided by its type in the mount table, never by a probe: on a network mount
+one's own writes raise events and one's own lease is granted while another
+machine is in the middle of writing.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_REMOTE = frozenset(
+    (
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "ncpfs",
+        "afs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "ocfs2",
+        "gfs2",
+        "9p",
+        "virtiofs",
+        "vboxsf",
+        "vmhgfs",
+        "drvfs",
+        "prl_fs",
+        "davfs",
+        "sshfs",
+    )
+)
+_TABLE = Path("/proc/self/mountinfo")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One entry of the mount table."""
+
+    point: str
+    kind: str
+
+    @property
+    def local(self) -> bool:
+        """True when events and leases tell the whole truth: nobody else can write there."""
+        return self.kind not in _REMOTE and not self.kind.startswith("fuse")
+
+
+def mount_of(path: Path, table: str | None = None) -> Mount:
+    """The mount that a path lies on.
+
+    Args:
+        path: it need not exist.
+        table: text of a mount table in the format of proc(5); default this process's own.
+    """
+    if table is None:
+        try:
+            table = _TABLE.read_text(errors="surrogateescape")
+        except OSError:
+            return Mount("/", "unknown")
+    real = os.path.realpath(path)
+    best = Mount("/", "unknown")
+    for line in table.splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split()
+        if len(fields) < 5 or not right:
+            continue
+        point = _unescaped(fields[4])
+        # Of several mounts on one point the last one is seen.
+        if len(point) >= len(best.point) and _lies_under(real, point):
+            best = Mount(point, right.split()[0])
+    return best
+
+
+def _lies_under(path: str, point: str) -> bool:
+    return path == point or point == "/" or path.startswith(point + "/")
+
+
+def _unescaped(text: str) -> str:
+    """Spaces and such are written as three octal digits there."""
+    for code in (r"\040", r"\011", r"\012", r"\134"):
+        text = text.replace(code, chr(int(code[1:], 8)))
+    return text

@@ -1,0 +1,200 @@
+"""What may be written in a rule file, and what it means once it is checked.
+
+A hot folder is any folder with a `rules.yaml`:
+
+    # podcast/rules.yaml
+    output: {format: mp3, bitrate: 192}       # for every rule that does not say otherwise
+    rules:
+      - name: Long takes
+        match: {ext: [wav, flac], duration: "> 60"}
+        steps:
+          - trim: {start: 0.5}                # op: {params}
+          - op: normalize                     # or op and params apart
+            params: {target_lufs: -16}
+        output: {name: "{stem} ({normalize.measured_lufs:.1f} LUFS).{ext}"}
+      - name: Jingles
+        match: {glob: "jingle-*"}
+        steps: [loudness, normalize]          # or the bare name
+        output: {format: flac, folder: jingles}
+
+A central file (`rules/podcast.yaml`) is the same with `folder:` on top, which
+names the hot folder. The first rule that matches is taken.
+
+A step's further sounds are written like its parameters, under the name that
+the operation gives them: `- convolve: {ir_file: halls/church.wav}`. Their paths
+count from the rule file; `staged:impulses/church.wav` names a file of the staging area.
+An operation that takes a list of sounds can come first; `{input}` in the list
+is the file that was dropped:
+
+    steps:
+      - mix:
+          tracks: [{file: "{input}"}, {file: beds/rain.wav, gain_db: -18}]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from handlers.codecs.formats import Encoding
+from rules.match import Conditions, Seconds, Text
+from rules.orders import StepOrder
+
+INPUT = "{input}"
+"""In a list of sounds: the file that was dropped."""
+STAGED = "staged:"
+"""Before a path in the staging area."""
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StagesText(_Written):
+    """Names of the folders beside the inbox; paths count from the hot folder."""
+
+    processing: Text = Field("processing", description="Files whose job waits or runs.")
+    done: Text = Field("done", description="Originals whose job is completed.")
+    failed: Text = Field("failed", description="Originals whose job failed, each with its reason.")
+    out: Text = Field("out", description="What comes out, where a rule names no folder.")
+
+
+class SettleText(_Written):
+    """When a file counts as complete. The defaults need no help for usual writers."""
+
+    quiet: Seconds = Field(
+        0.0, ge=0, description="Take no file that changed more recently, whatever its header says."
+    )
+    truncated_after: Seconds | None = Field(
+        None,
+        ge=0,
+        description="How long a file that is shorter than its header says may stand still "
+        "before it is given up; default 1 minute, on network mounts 10.",
+    )
+    truncated: Literal["fail", "take"] = Field(
+        "fail",
+        description="What happens to it then: to failed with the numbers, or taken as it is.",
+    )
+
+
+class OutputText(_Written):
+    """What is written, where, and under which name. What is missing is the folder's."""
+
+    folder: Text | None = Field(None, description="Counts from the hot folder; default its `out`.")
+    subfolders: bool | None = Field(
+        None, description="Keep the file's subfolders in the output (default) or put all into one."
+    )
+    name: Text | None = Field(None, description="Template of the sound's name.")
+    side_name: Text | None = Field(None, description="Template for pictures, reports and MIDI.")
+    conflict: Literal["number", "replace"] | None = Field(
+        None, description="A taken name: add ` (2)` (default), or replace the file."
+    )
+    format: Text | None = Field(None, description="wav, flac, mp3, opus, aac, m4a, ogg, aiff, pcm.")
+    bit_depth: int | Text | None = Field(None, description="16, 24, 32f, or source.")
+    bitrate: int | None = Field(None, description="kbit/s of a lossy format.")
+    quality: float | int | None = Field(None, description="Variable bitrate, 0 to 10 (best).")
+    sound: bool | None = Field(
+        None, description="Deliver the sound itself; default: if a step changed it."
+    )
+    reports: bool | None = Field(None, description="Write each report as a JSON file, too.")
+
+
+class RuleText(_Written):
+    """One rule."""
+
+    name: Text | None = Field(None, description="For logs, reasons and names; default its number.")
+    match: Conditions = Field(Conditions(), description="All must hold; empty takes every file.")
+    steps: list[Any] = Field([], max_length=64, description="Operations in order; none converts.")
+    output: OutputText = OutputText()
+    measure: bool | None = Field(None, description="Overrides the folder's.")
+
+
+class FolderText(_Written):
+    """One rule file."""
+
+    folder: Text | None = Field(None, description="Central files only: the hot folder.")
+    stages: StagesText = StagesText()
+    recurse: bool = Field(True, description="Take files from subfolders, too.")
+    no_match: Literal["fail", "leave"] = Field(
+        "fail",
+        description="A file that no rule takes: to failed with the reasons (an inbox that "
+        "empties tells everything), or left where it is.",
+    )
+    settle: SettleText = SettleText()
+    priority: int = Field(0, ge=-1000, le=1000, description="Higher runs before other folders.")
+    weight: float | int = Field(
+        1, gt=0, le=1000, description="Turns this folder gets for one turn of an ordinary one."
+    )
+    limit: int = Field(0, ge=0, description="Jobs of this folder at once; 0 is no limit.")
+    measure: bool = Field(
+        False, description="Measure length, loudness and true peak of what goes in and comes out."
+    )
+    output: OutputText = OutputText()
+    rules: Annotated[list[RuleText], Field(min_length=1, max_length=1000)]
+
+
+# -- checked -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Output:
+    """Where a rule's results go."""
+
+    folder: Path
+    subfolders: bool
+    name: str
+    side_name: str
+    conflict: Literal["number", "replace"]
+    encoding: Encoding
+    sound: bool | None
+    reports: bool
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, checked. A further sound that is `INPUT` stands for the dropped file."""
+
+    name: str
+    match: Conditions
+    steps: tuple[StepOrder, ...]
+    output: Output
+    measure: bool
+    #: The dropped file flows through the chain; False when it is one of a list of sounds.
+    takes_sound: bool
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The folders beside the inbox."""
+
+    processing: Path
+    done: Path
+    failed: Path
+    out: Path
+
+    @property
+    def all(self) -> tuple[Path, Path, Path, Path]:
+        """All four."""
+        return self.processing, self.done, self.failed, self.out
+
+
+@dataclass(frozen=True)
+class FolderRules:
+    """One hot folder, checked whole."""
+
+    name: str
+    #: The rule file.
+    file: Path
+    #: The hot folder: its inbox.
+    root: Path
+    stages: Stages
+    recurse: bool
+    no_match: Literal["fail", "leave"]
+    settle: SettleText
+    priority: int
+    weight: float
+    limit: int
+    rules: tuple[Rule, ...]
+    #: Files and folders below the root that are never input: stages, outputs, further sounds.
+    reserved: frozenset[Path]
