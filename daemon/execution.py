@@ -83,6 +83,8 @@ class Context(Protocol):
     scratch: Path
     #: The daemon's settings: limits that the runner holds a job to.
     settings: Settings
+    #: The lane of this worker.
+    lane: Lane
 
     def progress(self, fraction: float, step: str) -> None:
         """Say how far the job is. Cheap enough for every block.

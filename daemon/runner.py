@@ -22,7 +22,7 @@ from daemon import scratch
 from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from handlers import chain
-from handlers.artifacts import Blocks, File, Midi, Png, SoundItem, Video
+from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Video
 from handlers.declare import Lane, Operation
 from handlers.errors import (
     AudiollaError,
@@ -34,8 +34,10 @@ from handlers.errors import (
 )
 from handlers.measured import Measured
 from handlers.registry import find
+from rules.match import SoundFacts
 from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.plan import asked, resolve
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
@@ -54,34 +56,47 @@ def run(claim: Claim, context: Context) -> Finished | HandOver:
         order = Order.model_validate_json(claim.order)
         if order.sound is None and not order.steps:
             return Finished(result={})
-        return _Attempt(claim, order, context).run()
+        return _Attempt(claim, context).run(order)
 
 
 class _Attempt:
     """One attempt at one order."""
 
-    def __init__(self, claim: Claim, order: Order, context: Context) -> None:
+    def __init__(self, claim: Claim, context: Context) -> None:
         self.claim = claim
-        self.order = order
         self.context = context
+        self.order = Order()
+        self.operations: list[Operation] = []
+
+    def run(self, order: Order) -> Finished | HandOver:
+        claim = self.claim
+        source = None if order.sound is None else self._open(order.sound)
+        if order.choose and source is not None:
+            order = resolve(order, _facts(order, source))
+        self.order = order
         self.operations = [find(step.op) for step in order.steps]
         chain.check_order(self.operations)
-
-    def run(self) -> Finished | HandOver:
-        order, claim = self.order, self.claim
-        source = None if order.sound is None else self._open(order.sound)
-        sound = source
+        here = claim.next_step
+        if here < len(self.operations) and self.operations[here].lane != self.context.lane:
+            # Only the header could tell which rule applies, and its first step is for elsewhere.
+            return HandOver(
+                next_step=here,
+                lane=self.operations[here].lane,
+                carried=claim.carried,
+                finished=claim.finished,
+            )
+        sound = None if order.sound is None else source
         if claim.carried is not None:
             sound = scratch.get(claim.carried, source.facts if source else None)
         before = None
-        if order.measure and sound is not None and claim.next_step == 0:
+        if order.measure and sound is not None and here == 0:
             before = Measured(sound)
             sound = before.sound
-        stop, lane = _segment(self.operations, claim.next_step)
-        steps = [self._step(index) for index in range(claim.next_step, stop)]
+        stop, lane = _segment(self.operations, here)
+        steps = [self._step(index) for index in range(here, stop)]
         monitor = chain.Monitor(self.context.progress, chain.passes_of([s.op for s in steps]))
-        desk = chain.Desk(self.context.scratch, self.context.settings.memory_per_sound)
-        outcome = chain.run(sound, steps, desk, monitor, first=claim.next_step)
+        desk = chain.Desk(lambda: self.context.scratch, self.context.settings.memory_per_sound)
+        outcome = chain.run(sound, steps, desk, monitor, first=here)
         story = _Story.of(claim.finished)
         story.add(outcome)
         if lane is not None:
@@ -210,7 +225,6 @@ class _Writing:
         draft = drafts.add(self._names.bundle(), "sound", media_type="application/zip")
         draft.about["names"] = list(sounds)
         draft.about["output_format"] = self._encoding.format
-        self._context.scratch.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(draft.part, "w", zipfile.ZIP_STORED) as archive:
             for part, sound in sounds.items():
                 name = f"{part}.{self._encoding.target.ext}"
@@ -288,7 +302,6 @@ class _Story:
 
     def keep(self, context: Context) -> list[dict[str, Any]]:
         """This story as plain data; pictures and such wait in the job's scratch folder."""
-        context.scratch.mkdir(parents=True, exist_ok=True)
         kept: list[dict[str, Any]] = [{"changed": self.changed, "before": self.before}]
         for report in self.reports:
             kept.append({"report": vars(report)})
@@ -394,6 +407,18 @@ class _Names:
 
     def _rendered(self, template: str, ext: str, **more: str) -> PurePosixPath:
         return with_extension(render(template, {**self._fields, "ext": ext, **more}), ext)
+
+
+def _facts(order: Order, source: Blocks) -> SoundFacts:
+    """What the rules that travel with the order ask of the sound's header."""
+    metadata = source.facts.metadata if source.facts else Metadata()
+    return SoundFacts(
+        # Where the container does not tell, the length costs a pass: only if a rule asks.
+        duration=source.duration if "duration" in asked(order) else None,
+        channels=source.channels,
+        sample_rate=source.rate,
+        tags=metadata.tags,
+    )
 
 
 def _segment(operations: list[Operation], start: int) -> tuple[int, Lane | None]:

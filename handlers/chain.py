@@ -116,7 +116,8 @@ class Monitor:
 class Desk:
     """The room that a chain may take while it works."""
 
-    scratch: Path
+    #: Makes (once) and names the folder for large sounds between two steps.
+    scratch: Callable[[], Path]
     #: Bytes up to which a sound is kept in memory between two passes, or collected whole.
     memory: int
 
@@ -240,9 +241,8 @@ def _collected(sound: Blocks, desk: Desk, name: str) -> Audio:
     def mapped(shape: tuple[int, int]) -> Samples:
         if 0 in shape or 4 * shape[0] * shape[1] <= 4 * desk.memory:
             return np.empty(shape, np.float32)
-        desk.scratch.mkdir(parents=True, exist_ok=True)
         return np.lib.format.open_memmap(
-            desk.scratch / f"whole-{name}.npy", mode="w+", dtype=np.float32, shape=shape
+            desk.scratch() / f"whole-{name}.npy", mode="w+", dtype=np.float32, shape=shape
         )
 
     return sound.whole(mapped)

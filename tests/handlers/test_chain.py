@@ -93,7 +93,7 @@ def run(source, *ops, memory=MEMORY, tell=lambda fraction, label: None, scratch=
     described = [o if not callable(o) else op(o) for o in ops]
     steps = [chain.Step(o, o.read_params({})) for o in described]
     monitor = chain.Monitor(tell, chain.passes_of(described))
-    desk = chain.Desk(scratch, memory)
+    desk = chain.Desk(lambda: scratch, memory)
     outcome = chain.run(source.sound, steps, desk, monitor)
     if outcome.sound is not None:
         outcome.sound = monitor.watch(outcome.sound, "write")
@@ -214,7 +214,7 @@ def test_a_missing_sound_is_refused():
     steps = [chain.Step(described, described.read_params({}))]
 
     with pytest.raises(MissingInput) as refused:
-        chain.run(None, steps, chain.Desk(None, 0), chain.Monitor(lambda f, s: None, 1))
+        chain.run(None, steps, chain.Desk(lambda: None, 0), chain.Monitor(lambda f, s: None, 1))
     assert refused.value.step == 0
 
 
