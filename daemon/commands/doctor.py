@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from daemon.commands.outcome import ENVIRONMENT, OK
+
 if TYPE_CHECKING:
     from daemon.doctor import Finding
 
@@ -24,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         for finding in findings:
             print(json.dumps(finding.as_json()), flush=True)
             verdicts.append(finding.verdict)
-        return 3 if "problem" in verdicts else 0
+        return ENVIRONMENT if "problem" in verdicts else OK
     return _table(list(findings))
 
 
@@ -52,4 +54,4 @@ def _table(findings: Sequence[Finding]) -> int:
     console.print(
         f"{problems} problem{'' if problems == 1 else 's'}" if problems else "all in order"
     )
-    return 3 if problems else 0
+    return ENVIRONMENT if problems else OK
