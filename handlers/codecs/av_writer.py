@@ -106,7 +106,7 @@ class _Encoder:
 
 
 def opus(file: OutputFile, target: Target) -> _Encoder:
-    """Opus in Ogg, always at 48 kHz. Complexity 5 is twice as fast as 10 and hard to tell from it."""
+    """Opus in Ogg, always at 48 kHz; complexity 5 is twice as fast as 10 and close to it."""
     return _Encoder(
         file,
         target,

@@ -37,7 +37,7 @@ class Encoder(Protocol):
     def write(self, block: Samples) -> Level:
         """Encode one block."""
 
-    def finish(self, frames: int) -> None:
+    def finish(self, frames: int, /) -> None:
         """Complete the file; `frames` were written in all."""
 
 
@@ -65,9 +65,11 @@ class Integers:
         self._bits, self._shift = bits, shift
         self._channels = channels
         self._at = 0
-        self._out = np.empty(BLOCK_FRAMES * channels, np.int16 if bits == 16 else np.int32)
+        self._out: NDArray[Any] = np.empty(
+            BLOCK_FRAMES * channels, np.int16 if bits == 16 else np.int32
+        )
 
-    def take(self, block: Samples) -> tuple[NDArray[np.signedinteger[Any]], Level]:
+    def take(self, block: Samples) -> tuple[NDArray[Any], Level]:
         """The block's integers, valid until the next call, and its level."""
         from handlers.kernels.pcm import quantise
 
@@ -92,7 +94,7 @@ class Raw:
         self.frame_bytes = channels * {"16": 2, "24": 3, "32f": 4}[depth]
         self._channels = channels
         if depth == "32f":
-            self._floats = np.empty(BLOCK_FRAMES * channels, np.float32)
+            self._floats: NDArray[Any] = np.empty(BLOCK_FRAMES * channels, np.float32)
         else:
             self._integers = Integers(channels, int(depth))
         if depth == "24":
@@ -114,5 +116,5 @@ class Raw:
             values = packed
         elif self._big:
             values.byteswap(inplace=True)
-        self._file.write(memoryview(values))
+        self._file.write(values.data)
         return level

@@ -88,10 +88,11 @@ def fitting(metadata: Metadata, rate: int, frames: int | None) -> dict[str, byte
         if kind in _POSITIONED and not same:
             continue
         if kind == "bext":
-            body = _mended_bext(body, same)
+            kept[kind] = _mended_bext(body, same)
         elif kind == "iXML" and not same:
-            body = _IXML_TIMES.sub(b"", body)
-        kept[kind] = body
+            kept[kind] = _IXML_TIMES.sub(b"", body)
+        else:
+            kept[kind] = body
     return kept
 
 

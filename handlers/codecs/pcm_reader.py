@@ -62,7 +62,7 @@ def _blocks(file: InputFile, layout: Layout) -> Iterator[Samples]:
 
 
 def _fill(file: InputFile, raw: NDArray[np.uint8], offset: int) -> bool:
-    view = memoryview(raw)
+    view = raw.data
     done = 0
     while done < len(view):
         try:
@@ -85,7 +85,13 @@ def converter(codec: str) -> Callable[[NDArray[np.uint8], Samples], None]:
         return lambda raw, out: pcm.from_table(raw, table, out)
     kind, order = codec[4:-2], codec[-2:]
     if kind == "s24":
-        return lambda raw, out: pcm.from_int24(raw, order == "be", out)
+
+        def convert24(raw: NDArray[np.uint8], out: Samples) -> None:
+            values = np.empty(out.size, np.int32)
+            pcm.unpack24(raw, order == "be", values)
+            pcm.from_int(values, np.float32(2.0**-31), out)
+
+        return convert24
     dtype = np.dtype({"s16": "i2", "s32": "i4", "f32": "f4", "f64": "f8"}[kind])
     scale = np.float32({"s16": 2.0**-15, "s32": 2.0**-31}.get(kind, 1.0))
 
@@ -102,11 +108,11 @@ def converter(codec: str) -> Callable[[NDArray[np.uint8], Samples], None]:
 
 
 def _unsigned() -> NDArray[np.float32]:
-    return ((np.arange(256) - 128) / 128).astype(np.float32)
+    return np.asarray((np.arange(256) - 128) / 128, np.float32)
 
 
 def _signed() -> NDArray[np.float32]:
-    return (np.arange(256).astype(np.uint8).view(np.int8) / 128).astype(np.float32)
+    return np.asarray(np.arange(256).astype(np.uint8).view(np.int8) / 128, np.float32)
 
 
 def _mulaw() -> NDArray[np.float32]:
@@ -114,7 +120,7 @@ def _mulaw() -> NDArray[np.float32]:
     code = ~np.arange(256).astype(np.uint8)
     exponent, mantissa = (code >> 4 & 7).astype(int), (code & 15).astype(int)
     size = ((mantissa << 3) + 132 << exponent) - 132
-    return (np.where(code & 128, -size, size) / 32768).astype(np.float32)
+    return np.asarray(np.where(code & 128, -size, size) / 32768, np.float32)
 
 
 def _alaw() -> NDArray[np.float32]:
@@ -124,4 +130,4 @@ def _alaw() -> NDArray[np.float32]:
     size = np.where(
         exponent == 0, (mantissa << 4) + 8, (mantissa << 4) + 264 << np.maximum(exponent - 1, 0)
     )
-    return (np.where(code & 128, size, -size) / 32768).astype(np.float32)
+    return np.asarray(np.where(code & 128, size, -size) / 32768, np.float32)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
@@ -32,7 +32,7 @@ MIN_RATE, MAX_RATE = 8000, 384_000
 
 
 class Source(Blocks):
-    """A sound that is decoded from a file."""
+    """A sound that is decoded from a file, as `open_sound` makes it."""
 
     facts: SourceFacts
 
@@ -58,7 +58,8 @@ class Source(Blocks):
         self._file.check_unchanged()
         stated = self._decoding.frames
         done = nonfinite = 0
-        for block in self._decoding.start():
+        for decoded in self._decoding.start():
+            block = decoded
             if stated is not None and done + block.shape[1] > stated:
                 block = np.ascontiguousarray(block[:, : stated - done])
             if block.shape[1] == 0:
@@ -71,7 +72,7 @@ class Source(Blocks):
         self.nonfinite_samples = nonfinite
         self._frames = done
 
-    def _end(self, done: int) -> Iterator[Samples]:
+    def _end(self, done: int) -> Generator[Samples, None, int]:
         """Judge where a pass ended; yields the silence that a lossy codec's last packet lacks."""
         decoding, second = self._decoding, self.rate
         missing = (decoding.frames or done) - done
@@ -141,7 +142,7 @@ def open_sound(
     if decoding.frames == 0:
         raise file.unreadable("holds no sound: it has no samples")
     check_size(file, decoding.frames or 0, decoding.channels, max_bytes)
-    return Source(file, decoding, _facts(file, container, start, header, decoding), max_bytes)
+    return Source(file, decoding, _facts(file, container, header, decoding), max_bytes)
 
 
 def check_size(file: InputFile, frames: int, channels: int, max_bytes: int | None) -> None:
@@ -194,7 +195,6 @@ def _only_vorbis(file: InputFile) -> bool:
 def _facts(
     file: InputFile,
     container: str,
-    start: int,
     header: layout.Header | None,
     decoding: Decoding,
 ) -> SourceFacts:

@@ -56,7 +56,7 @@ class Flac:
         self._file.check()
         return level
 
-    def finish(self, frames: int) -> None:
+    def finish(self, _frames: int) -> None:
         """Write what is held back, and the length and checksum in front."""
         self._encoder.close()
 
@@ -114,7 +114,7 @@ class _FlacOut:
     def tell(self) -> int:
         return self._at
 
-    def read(self, count: int) -> bytes:
+    def read(self, _count: int) -> bytes:
         raise OSError("a file that is being written cannot be read")
 
 
@@ -150,7 +150,7 @@ class Vorbis:
         self._file.check()
         return level
 
-    def finish(self, frames: int) -> None:
+    def finish(self, _frames: int) -> None:
         """Write the last pages, then the tags."""
         self._encoder.close()
         self._file.check()
@@ -193,11 +193,11 @@ class _OggOut:
             self._file.write(bytes(page))
         return len(raw)
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    def seek(self, _offset: int, _whence: int = os.SEEK_SET) -> int:
         return self._at
 
     def tell(self) -> int:
         return self._at
 
-    def read(self, count: int) -> bytes:
+    def read(self, _count: int) -> bytes:
         raise OSError("a file that is being written cannot be read")

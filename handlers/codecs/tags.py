@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +19,7 @@ from handlers.codecs.files import InputFile, OutputFile
 
 Tags = dict[str, tuple[str, ...]]
 Pictures = tuple[tuple[str, int, str, bytes], ...]
+_Reader = Callable[[Any], tuple[Tags, Pictures] | None]
 
 _log = logging.getLogger(__name__)
 
@@ -127,9 +128,7 @@ def read_tags(file: InputFile, container: str, codec: str) -> tuple[Tags, Pictur
     try:
         with open(file.path, "rb") as opened:
             return reader(opened)
-    # mutagen answers damaged tags with IndexError, MemoryError, struct.error and more. Sound
-    # is not refused for its tags.
-    except Exception as wrong:
+    except Exception as wrong:  # noqa: BLE001 - mutagen answers damage with IndexError and more
         _log.info("%s: tags left out, they cannot be read: %s", file.name, wrong)
         return None
 
@@ -138,21 +137,21 @@ def read_id3(raw: BytesIO) -> tuple[Tags, Pictures] | None:
     """The ID3 tag that `raw` holds, e.g. from a chunk; None where it cannot be read."""
     try:
         return _id3(raw)
-    # See read_tags.
-    except Exception as wrong:
+    except Exception as wrong:  # noqa: BLE001 - see read_tags
         _log.info("an ID3 chunk is left out, it cannot be read: %s", wrong)
         return None
 
 
-def _reader(container: str, codec: str) -> Any:
-    return {
+def _reader(container: str, codec: str) -> _Reader | None:
+    readers: dict[str, _Reader | None] = {
         "flac": _flac,
         "mp3": _id3,
         "aac": _id3,
         "mov": _mp4,
         "wv": _ape,
         "ogg": {"vorbis": _vorbis, "opus": _opus, "flac": _ogg_flac}.get(codec),
-    }.get(container)
+    }
+    return readers.get(container)
 
 
 def _id3(opened: Any) -> tuple[Tags, Pictures] | None:
@@ -252,11 +251,11 @@ def _ape(opened: Any) -> tuple[Tags, Pictures]:
 def _mp4(opened: Any) -> tuple[Tags, Pictures]:
     from mutagen.mp4 import MP4, AtomDataType
 
-    tag = MP4(opened).tags or {}
+    tag: Any = MP4(opened).tags
     names = {atom: name for name, atom in _MP4.items()}
     found: dict[str, list[str]] = {}
     pictures = []
-    for atom, values in tag.items():
+    for atom, values in tag.items() if tag else ():
         if atom == "covr":
             for cover in values:
                 png = cover.imageformat == AtomDataType.PNG
@@ -278,7 +277,8 @@ def _mp4(opened: Any) -> tuple[Tags, Pictures]:
 
 
 def _bounded(pictures: Iterable[tuple[str, int, str, bytes]]) -> Pictures:
-    kept, size = [], 0
+    kept: list[tuple[str, int, str, bytes]] = []
+    size = 0
     for picture in pictures:
         size += len(picture[3])
         if size > MAX_TAG or len(kept) >= _MAX_PICTURES:
@@ -351,17 +351,15 @@ def picture_blocks(metadata: Metadata) -> list[bytes]:
 
 def write_ogg(file: OutputFile, metadata: Metadata, codec: str) -> None:
     """Put the tags into a finished Ogg Vorbis or Opus file."""
-    if codec == "opus":
-        from mutagen.oggopus import OggOpus as Kind
-    else:
-        from mutagen.oggvorbis import OggVorbis as Kind
+    from mutagen.oggopus import OggOpus
+    from mutagen.oggvorbis import OggVorbis
 
     kept = carried(metadata.tags)
     pictures = picture_blocks(metadata)
     if not kept and not pictures:
         return
     file.seek(0)
-    tagged = Kind(file)
+    tagged = OggOpus(file) if codec == "opus" else OggVorbis(file)
     for name, values in kept.items():
         tagged[name] = list(values)
     if pictures:

@@ -84,7 +84,7 @@ def write_sound(
     with OutputFile(path) as file:
         encoder = _encoder(encoding.format, file, target)
         for block in reblocked(iter(source), target.channels, encoder.block_frames):
-            reached.add(encoder.write(_plain(block)))
+            reached.add(encoder.write(np.ascontiguousarray(block, np.float32)))
             frames += block.shape[1]
             file.check()
         encoder.finish(frames)
@@ -207,9 +207,3 @@ def _watched(sound: Blocks, on_block: Callable[[int], None] | None) -> Blocks:
             on_block(block.shape[1])
 
     return sound.like(blocks)
-
-
-def _plain(block: Samples) -> Samples:
-    """The block as the kernels are compiled for: contiguous and, by type, writeable."""
-    block = np.ascontiguousarray(block, np.float32)
-    return block if block.flags.writeable else block.copy()

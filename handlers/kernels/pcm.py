@@ -1,7 +1,7 @@
 """Samples between files and blocks: convert, de-interleave, and quantise with dither.
 
-Every kernel releases the GIL and is compiled for exactly the types named in
-`warm`, so that a warm cache serves all of them.
+Without any licence to round otherwise, not even by fused multiply-add: the same
+sound gives the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -9,10 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import types
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
+from handlers.kernels.jit import OUT_ROW, OUT_ROWS, ROW, ROWS, kernel
+
+EXACT: frozenset[str] = frozenset()
+
+BYTES = types.Array(types.uint8, 1, "C", readonly=True)
+INT16 = types.Array(types.int16, 1, "C", readonly=True)
+INT32 = types.Array(types.int32, 1, "C", readonly=True)
+INT32_ROWS = types.Array(types.int32, 2, "C", readonly=True)
+DOUBLES = types.Array(types.float64, 1, "C", readonly=True)
+OUT_BYTES = types.Array(types.uint8, 1, "C")
+OUT_INT16 = types.Array(types.int16, 1, "C")
+OUT_INT32 = types.Array(types.int32, 1, "C")
 
 #: Whether a stretch lies on the target grid (and then takes no dither) is decided per so many
 #: frames. It divides BLOCK_FRAMES, so the decision never depends on how a sound was cut.
@@ -23,7 +35,7 @@ _LARGEST = np.float32(3.4028235e38)
 _ONE_BITS = np.int32(0x3F800000)
 
 
-@njit(cache=True, nogil=True)
+@kernel((BYTES, ROW, OUT_ROWS), fast=EXACT)
 def from_table(raw: NDArray[np.uint8], table: NDArray[np.float32], out: Samples) -> None:
     """8-bit samples, interleaved, through a table of 256 values into `out` `(channels, n)`."""
     channels, frames = out.shape
@@ -32,7 +44,7 @@ def from_table(raw: NDArray[np.uint8], table: NDArray[np.float32], out: Samples)
             out[channel, frame] = table[raw[frame * channels + channel]]
 
 
-@njit(cache=True, nogil=True)
+@kernel((INT16, types.float32, OUT_ROWS), (INT32, types.float32, OUT_ROWS), fast=EXACT)
 def from_int(raw: NDArray[np.signedinteger[Any]], scale: np.float32, out: Samples) -> None:
     """int16 or int32 samples, interleaved, times `scale` into `out` `(channels, n)`."""
     channels, frames = out.shape
@@ -49,26 +61,20 @@ def from_int(raw: NDArray[np.signedinteger[Any]], scale: np.float32, out: Sample
                 out[channel, frame] = np.float32(raw[frame * channels + channel]) * scale
 
 
-@njit(cache=True, nogil=True)
-def from_int24(raw: NDArray[np.uint8], big_endian: bool, out: Samples) -> None:
-    """Packed 24-bit samples, interleaved, over 2^23 into `out` `(channels, n)`."""
-    channels, frames = out.shape
-    low, high = (2, 0) if big_endian else (0, 2)
-    scale = np.float32(1.0 / 2147483648.0)
-    at = 0
-    for frame in range(frames):
-        for channel in range(channels):
-            # Placed in the upper three bytes of an int32, so the sign comes for free.
-            value = (
-                (np.int32(raw[at + high]) << 24)
-                | (np.int32(raw[at + 1]) << 16)
-                | (np.int32(raw[at + low]) << 8)
-            )
-            out[channel, frame] = np.float32(np.int32(value)) * scale
-            at += 3
+@kernel((BYTES, types.boolean, OUT_INT32), fast=EXACT)
+def unpack24(raw: NDArray[np.uint8], big_endian: bool, out: NDArray[np.int32]) -> None:
+    """Packed 24-bit integers in the upper three bytes of int32, so the sign comes for free."""
+    if big_endian:
+        for i in range(out.shape[0]):
+            high, middle, low = raw[3 * i], raw[3 * i + 1], raw[3 * i + 2]
+            out[i] = np.int32(high) << 24 | np.int32(middle) << 16 | np.int32(low) << 8
+    else:
+        for i in range(out.shape[0]):
+            low, middle, high = raw[3 * i], raw[3 * i + 1], raw[3 * i + 2]
+            out[i] = np.int32(high) << 24 | np.int32(middle) << 16 | np.int32(low) << 8
 
 
-@njit(cache=True, nogil=True)
+@kernel((ROW, OUT_ROWS), (DOUBLES, OUT_ROWS), fast=EXACT)
 def from_float(raw: NDArray[np.floating[Any]], out: Samples) -> None:
     """float32 or float64 samples, interleaved, into `out` `(channels, n)`, as they are."""
     channels, frames = out.shape
@@ -82,7 +88,7 @@ def from_float(raw: NDArray[np.floating[Any]], out: Samples) -> None:
                 out[channel, frame] = np.float32(raw[frame * channels + channel])
 
 
-@njit(cache=True, nogil=True)
+@kernel((OUT_ROWS,), fast=EXACT)
 def clean(samples: Samples) -> int:
     """Replace what is not finite by 0, in place; returns how many."""
     wrong = 0
@@ -94,7 +100,7 @@ def clean(samples: Samples) -> int:
     return wrong
 
 
-@njit(cache=True, nogil=True)
+@kernel((types.uint32,), fast=EXACT)
 def _noise(counter: np.uint32) -> np.float32:
     """Triangular noise in -1..1 that depends on `counter` alone.
 
@@ -113,8 +119,8 @@ def _noise(counter: np.uint32) -> np.float32:
     return (first - second) * np.float32(1.0 / 65536.0)
 
 
-@njit(cache=True, nogil=True)
-def _largest_bits(bits: NDArray[np.int32]) -> int:
+@kernel((INT32,), fast=EXACT)
+def _largest_bits(bits: NDArray[np.int32]) -> np.int32:
     """The largest magnitude as float bits: they sort like the numbers, NaN above infinity.
 
     As integers, so that the loop is vectorised although NaN counts.
@@ -125,8 +131,8 @@ def _largest_bits(bits: NDArray[np.int32]) -> int:
     return largest
 
 
-@njit(cache=True, nogil=True)
-def _count_over(samples: NDArray[np.float32]) -> tuple[float, int, int]:
+@kernel((ROW,), fast=EXACT)
+def _count_over(samples: NDArray[np.float32]) -> tuple[np.float32, int, int]:
     peak = np.float32(0.0)
     over = 0
     wrong = 0
@@ -140,8 +146,8 @@ def _count_over(samples: NDArray[np.float32]) -> tuple[float, int, int]:
     return peak, over, wrong
 
 
-@njit(cache=True, nogil=True)
-def _survey(samples: Samples, bits: NDArray[np.int32]) -> tuple[int, float, int, int]:
+@kernel((ROWS, INT32_ROWS), fast=EXACT)
+def _survey(samples: Samples, bits: NDArray[np.int32]) -> tuple[np.int32, np.float32, int, int]:
     """Peak (as float bits and as a number: the larger holds), samples over, not finite."""
     peak_bits = np.int32(0)
     peak = np.float32(0.0)
@@ -159,7 +165,7 @@ def _survey(samples: Samples, bits: NDArray[np.int32]) -> tuple[int, float, int,
     return peak_bits, peak, over, wrong
 
 
-@njit(cache=True, nogil=True)
+@kernel((ROW, types.float32), fast=EXACT)
 def _off_grid(samples: NDArray[np.float32], scale: np.float32) -> bool:
     """Whether a sample is no whole step; in short runs without an exit, for the vectoriser."""
     for begin in range(0, samples.shape[0], 64):
@@ -173,7 +179,7 @@ def _off_grid(samples: NDArray[np.float32], scale: np.float32) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel((ROWS, types.float32, OUT_ROW), fast=EXACT)
 def _strengths(samples: Samples, scale: np.float32, dither: NDArray[np.float32]) -> None:
     """Per stretch of GRID_FRAMES: 0 where all samples are whole steps already, else 1."""
     for stretch in range(dither.shape[0]):
@@ -186,7 +192,7 @@ def _strengths(samples: Samples, scale: np.float32, dither: NDArray[np.float32])
 
 
 # Below, loops run from 0 over a slice: a start that might be negative costs the vectoriser.
-@njit(cache=True, nogil=True)
+@kernel((ROW, ROW, types.uint32, types.uint32, OUT_INT32), fast=EXACT)
 def _steps16(
     samples: NDArray[np.float32],
     dither: NDArray[np.float32],
@@ -206,7 +212,7 @@ def _steps16(
             target[i] = np.int32(min(max(level, np.float32(-32768.0)), np.float32(32767.0)))
 
 
-@njit(cache=True, nogil=True)
+@kernel((ROW, ROW, types.uint32, types.uint32, OUT_INT32), fast=EXACT)
 def _steps24(
     samples: NDArray[np.float32],
     dither: NDArray[np.float32],
@@ -227,7 +233,7 @@ def _steps24(
             target[i] = np.int32(min(max(level, -8388608.0), 8388607.0))
 
 
-@njit(cache=True, nogil=True)
+@kernel((INT32_ROWS, types.int64, OUT_INT16), (INT32_ROWS, types.int64, OUT_INT32), fast=EXACT)
 def _interleave(levels: NDArray[np.int32], shift: int, out: NDArray[np.signedinteger[Any]]) -> None:
     channels, frames = levels.shape
     if channels == 2 and shift == 0:
@@ -239,6 +245,12 @@ def _interleave(levels: NDArray[np.int32], shift: int, out: NDArray[np.signedint
         for channel in range(channels):
             for i in range(frames):
                 out[i * channels + channel] = levels[channel, i] << shift
+
+
+def survey(samples: Samples) -> tuple[float, int, int]:
+    """Largest finite magnitude, samples beyond full scale, and samples that are not finite."""
+    peak_bits, peak, over, wrong = _survey(samples, samples.view(np.int32))
+    return max(float(peak), float(np.int32(peak_bits).view(np.float32))), int(over), int(wrong)
 
 
 def quantise(
@@ -263,8 +275,7 @@ def quantise(
     """
     channels, frames = samples.shape
     # Not one kernel: LLVM vectorises these loops only as functions of their own (4 times faster).
-    peak_bits, peak, clipped, wrong = _survey(samples, samples.view(np.int32))
-    peak = max(peak, float(np.int32(peak_bits).view(np.float32)))
+    peak, clipped, wrong = survey(samples)
     if wrong:
         samples = samples.copy()
         clean(samples)
@@ -276,39 +287,42 @@ def quantise(
         first = np.uint32((position * channels + channel) & 0xFFFFFFFF)
         steps(samples[channel], dither, first, np.uint32(channels), levels[channel])
     _interleave(levels, shift, out)
-    return float(peak), int(clipped), int(wrong)
+    return peak, clipped, wrong
 
 
-@njit(cache=True, nogil=True)
+@kernel((ROWS, OUT_ROW), fast=EXACT)
+def interleave_floats(samples: Samples, out: NDArray[np.float32]) -> None:
+    """`(channels, n)` into `out`, frame by frame."""
+    channels, frames = samples.shape
+    if channels == 2:
+        left, right = samples[0], samples[1]
+        for i in range(frames):
+            out[2 * i] = left[i]
+            out[2 * i + 1] = right[i]
+    else:
+        for channel in range(channels):
+            for i in range(frames):
+                out[i * channels + channel] = samples[channel, i]
+
+
 def limited(samples: Samples, clip: bool, out: NDArray[np.float32]) -> tuple[float, int, int]:
     """Interleave `(channels, n)` into `out` as float32, clipped to full scale if asked.
 
     Returns:
-        The largest magnitude, how many samples were clipped, and how many were
-        not finite and became 0.
+        The largest magnitude, how many samples are beyond full scale, and how
+        many were not finite and became 0.
     """
-    channels, frames = samples.shape
-    one = np.float32(1.0)
-    peak = np.float32(0.0)
-    clipped = 0
-    wrong = 0
-    for frame in range(frames):
-        for channel in range(channels):
-            value = samples[channel, frame]
-            size = abs(value)
-            if not size <= _LARGEST:
-                value = np.float32(0.0)
-                size = np.float32(0.0)
-                wrong += 1
-            peak = max(peak, size)
-            if clip and size > one:
-                clipped += 1
-                value = min(max(value, -one), one)
-            out[frame * channels + channel] = value
-    return float(peak), clipped, wrong
+    peak, over, wrong = survey(samples)
+    if wrong:
+        samples = samples.copy()
+        clean(samples)
+    if clip and over:
+        samples = np.clip(samples, np.float32(-1), np.float32(1))
+    interleave_floats(samples, out)
+    return peak, over, wrong
 
 
-@njit(cache=True, nogil=True)
+@kernel((INT32, types.boolean, OUT_BYTES), fast=EXACT)
 def pack24(values: NDArray[np.int32], big_endian: bool, out: NDArray[np.uint8]) -> None:
     """24-bit integers in int32 as packed bytes, three per value."""
     low, high = (2, 0) if big_endian else (0, 2)
@@ -319,7 +333,7 @@ def pack24(values: NDArray[np.int32], big_endian: bool, out: NDArray[np.uint8]) 
         out[3 * i + high] = (value >> 16) & 0xFF
 
 
-@njit(cache=True, nogil=True)
+@kernel((BYTES, types.int64), fast=EXACT)
 def crc16(data: NDArray[np.uint8], crc: int) -> int:
     """CRC-16/ARC (polynomial 0x8005, reflected) of `data`, going on from `crc`.
 
@@ -333,7 +347,7 @@ def crc16(data: NDArray[np.uint8], crc: int) -> int:
     return int(value)
 
 
-@njit(cache=True, nogil=True)
+@kernel((BYTES,), fast=EXACT)
 def crc32_ogg(data: NDArray[np.uint8]) -> int:
     """CRC-32 of an Ogg page (polynomial 0x04c11db7, not reflected, RFC 3533 section 6)."""
     value = np.uint32(0)
@@ -343,22 +357,3 @@ def crc32_ogg(data: NDArray[np.uint8]) -> int:
             top = value >> np.uint32(31)
             value = np.uint32(value << np.uint32(1)) ^ (np.uint32(0x04C11DB7) * top)
     return int(value)
-
-
-def warm() -> None:
-    """Compile every kernel, or load it from the cache, for each type that is used."""
-    out = np.zeros((2, 4), np.float32)
-    raw = np.zeros(24, np.uint8)
-    from_table(raw, np.zeros(256, np.float32), out)
-    for integers in (np.int16, np.int32):
-        from_int(np.zeros(8, integers), np.float32(1), out)
-        for bits in (16, 24):
-            quantise(out, bits, 0, 0, np.zeros(8, integers))
-    from_int24(raw, False, out)
-    for floats in (np.float32, np.float64):
-        from_float(np.zeros(8, floats), out)
-    clean(out)
-    limited(out, True, np.zeros(8, np.float32))
-    pack24(np.zeros(8, np.int32), False, raw)
-    crc16(raw, 0)
-    crc32_ogg(raw)
