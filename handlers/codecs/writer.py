@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from handlers.ahead import ahead
 from handlers.artifacts import Blocks, Metadata, Samples
 from handlers.codecs.decoding import reblocked
 from handlers.codecs.encoding import Encoder, Level, Target
@@ -83,7 +84,9 @@ def write_sound(
     frames = 0
     with OutputFile(path) as file:
         encoder = _encoder(encoding.format, file, target)
-        for block in reblocked(iter(source), target.channels, encoder.block_frames):
+        blocks = reblocked(iter(source), target.channels, encoder.block_frames)
+        # A lossy encoder takes longer than the whole chain before it: let both work.
+        for block in ahead(blocks) if encoding.target.lossy else blocks:
             reached.add(encoder.write(np.ascontiguousarray(block, np.float32)))
             frames += block.shape[1]
             file.check()
