@@ -244,13 +244,15 @@ class HotFolder:
             self._clear_up()
             self._send()
             if not self._retired:
-                self._take(self._arrivals.complete())
+                self._take(self._arrivals.complete(BATCH))
         except (OSError, AudiollaError) as wrong:
             self._pause(wrong)
             return self._clock.monotonic() + self._rescan_interval
         if self.problem:
             log.info("%s: goes on", self._rules.name)
             self.problem = ""
+        if self._retired:
+            return self._next_reconcile
         return min(self._arrivals.next_due, self._next_reconcile)
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
@@ -265,15 +267,15 @@ class HotFolder:
 
     # -- taking ----------------------------------------------------------------------------------
     def _take(self, complete: list[Arrived]) -> None:
-        for start in range(0, len(complete), BATCH):
-            for number, arrived in enumerate(complete[start : start + BATCH], start):
+        try:
+            for number, arrived in enumerate(complete):
                 try:
                     self._take_one(arrived)
                 except OSError:
                     for later in complete[number:]:
                         self._arrivals.again(later.path)
-                    self._commit()
                     raise
+        finally:
             self._commit()
 
     def _take_one(self, arrived: Arrived) -> None:
