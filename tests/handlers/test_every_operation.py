@@ -181,7 +181,11 @@ AGREED = [
     pytest.param(op, CONTRACT[name], id=name) for name, op in OPERATIONS.items() if name in CONTRACT
 ]
 #: Where more is allowed than the contract asks for; it says so itself.
-MORE_THAN_ASKED = {("trim", "end_sec", "required")}
+MORE_THAN_ASKED = {
+    ("trim", "end_sec", "required"),
+    ("noise_reduce", "engine", "required"),
+    ("noise_reduce", "engine", "default"),
+}
 
 TYPES = {
     "number": {"number"},
