@@ -191,11 +191,10 @@ class Arrivals:
 
     def is_still(self, path: str, at: str) -> bool:
         """True if a file that has just been renamed to `at` is as complete as it was before."""
-        reading = read_file(at, local=self._local)
-        if reading is None:
+        reading = read_file(at, local=self._local, inside=False)
+        if reading is None or reading.leased is False:
             return False
-        verdict = self._settling[path].look(reading, self._clock.monotonic())
-        return not isinstance(verdict, Wait)
+        return reading.stamp == self._settling[path].stamp
 
     def gone(self, path: str) -> None:
         """It is not in the inbox any more."""

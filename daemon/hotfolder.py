@@ -290,7 +290,7 @@ class HotFolder:
             rel = self._rel(path)
             at = self._rules.stages.processing / job / rel
             new = self._job(job, rel, before.st_size, at)
-            at.parent.mkdir(parents=True)
+            os.makedirs(at.parent)
             move(Path(path), at, durable=False)
         except NoRuleMatches as nothing:
             if self._rules.no_match == "leave":
@@ -305,7 +305,7 @@ class HotFolder:
             return
         # Under its new name nobody opens it any more, so this second look is the last word.
         # (A copy on another file system is nobody else's in any case.)
-        same_disk = at.lstat().st_dev == before.st_dev
+        same_disk = os.lstat(at).st_dev == before.st_dev
         if same_disk and not self._arrivals.is_still(path, os.fspath(at)):
             self._give_back(at, path)
             return
@@ -437,7 +437,7 @@ class HotFolder:
         """A retry succeeded: why it failed before is of no interest any more."""
         for file in (self._rules.stages.failed / rel, self._rules.root / rel):
             note = reason_path(file)
-            if not os.path.lexists(file) and read_reason(note):
+            if os.path.lexists(note) and not os.path.lexists(file) and read_reason(note):
                 note.unlink(missing_ok=True)
 
     def bring_back(self, record: Job) -> bool:

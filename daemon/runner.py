@@ -171,7 +171,10 @@ class _Attempt:
             told = delivery.reports and story.measurements()
             wants_sound = story.changed or not (story.files or told)
         with Drafts(
-            self.claim.id, delivery.folder, replace=delivery.conflict == "replace"
+            self.claim.id,
+            delivery.folder,
+            replace=delivery.conflict == "replace",
+            max_bytes=delivery.max_bytes,
         ) as drafts:
             if wants_sound:
                 writing = _Writing(self.context, names, story, monitor)
