@@ -101,7 +101,9 @@ def encoding(
     depths = (*target.bit_depths, "source") if target.bit_depths else ()
     if bit_depth is not None and bit_depth not in depths:
         can = ", ".join(depths) or "none: it is lossy"
-        raise BadParameter(f"{format} has no bit_depth {bit_depth}; it has: {can}", field="bit_depth")
+        raise BadParameter(
+            f"{format} has no bit_depth {bit_depth}; it has: {can}", field="bit_depth"
+        )
     if bitrate is not None and not target.lossy:
         raise BadParameter(f"{format} has no bitrate", field="bitrate")
     if quality is not None and format not in ("mp3", "ogg"):
