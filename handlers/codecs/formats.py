@@ -70,7 +70,7 @@ class Encoding(BaseModel):
         None,
         ge=0,
         le=10,
-        description="Variable bitrate instead of a fixed one for mp3 and ogg: 10 is best, 0 smallest.",
+        description="Variable bitrate instead of a fixed one (mp3, ogg): 10 best, 0 smallest.",
     )
 
     @property

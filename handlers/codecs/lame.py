@@ -107,7 +107,7 @@ class Lame:
     def close(self) -> None:
         """Give LAME's memory back."""
         handle, self._handle = self._handle, ctypes.c_void_p()
-        if handle:
+        if handle.value:
             self._lib.lame_close(handle)
 
     def __del__(self) -> None:
