@@ -26,7 +26,7 @@ from handlers.errors import (
     MistypedParameter,
     UnreadableInput,
 )
-from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder, named_items
 
 FETCH_DISABLED = "this server does not fetch from or send to URLs (AUDIOLLA_FETCH_MODE is disabled)"
 
@@ -77,7 +77,8 @@ def read_request(
         items={
             name: _items(fields, declared, form, job_id, service)
             for name, declared in fields.lists.items()
-        },
+        }
+        | named_items(op, params, lambda name: service.staged_sound(job_id, name)),
     )
     order = Order(sound=first, steps=[step], delivery=delivery)
     return Request(order, background, webhook_url, target, output_path)

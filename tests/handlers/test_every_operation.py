@@ -22,7 +22,7 @@ EXAMPLES = [
     for example in op.examples
 ]
 #: Operations that are meant to carry sound from one channel to another.
-CROSSES_CHANNELS = {"convert", "mix"}
+CROSSES_CHANNELS = {"convert", "mix", "fx"}
 #: Values that a longer or shorter way of adding up may change in the last digit shown.
 ROUNDING = 0.011
 
