@@ -250,7 +250,7 @@ class Operation:
         message = first["msg"].removeprefix("Value error, ")
         given = first.get("input")
         if first["type"] == "missing":
-            text = f"{where} is required"
+            text = f"{where} is required" if loc else message
         elif first["type"] == "extra_forbidden":
             known = ", ".join(self.params.model_fields) or "none"
             text = f"{self.name} has no parameter {where}; it has: {known}"

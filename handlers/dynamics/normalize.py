@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from handlers.artifacts import Blocks, Result, Samples
+from handlers.artifacts import Blocks, Result, Samples, SoundItem
 from handlers.declare import Example, Header, Params, operation
 from handlers.errors import CannotProcess
+from handlers.loudness_profiles import Profile, ProfileName, profiles
 from handlers.units import Decibels, DecibelsTP, LoudnessUnitsFS
 
 #: How near the target the result is brought, in LU, when the limiter takes loudness away.
@@ -32,25 +35,40 @@ def _ceiling(value: Any) -> Any:
 class Normalize(Params):
     """The target."""
 
-    target_lufs: LoudnessUnitsFS = Field(
-        ge=-70, le=-0.1, description="Integrated loudness of the result (BS.1770)."
+    target_lufs: LoudnessUnitsFS | None = Field(
+        None,
+        ge=-70,
+        le=-0.1,
+        description="Integrated loudness of the result (BS.1770); required without a profile.",
+    )
+    profile: ProfileName | None = Field(
+        None, description="Whose target and ceiling to meet; in place of target_lufs."
     )
     true_peak_dbtp: Annotated[DecibelsTP | None, BeforeValidator(_ceiling)] = Field(
         -1.0,
         ge=-20,
         le=0,
         description="Ceiling that a limiter holds where the gain would lift peaks above it; "
-        "null or off for gain alone, even beyond full scale.",
+        "null or off for gain alone, even beyond full scale. A profile brings its own.",
     )
+
+    @model_validator(mode="after")
+    def _some_target(self) -> Normalize:
+        if self.target_lufs is None and self.profile is None:
+            raise PydanticCustomError("missing", "target_lufs is required, or a profile")
+        return self
 
 
 class Normalized(Result):
     """The sound, and what was done to it."""
 
     sound: Blocks
+    profile: str | None
     target_lufs: Annotated[LoudnessUnitsFS, Header("X-Target-LUFS")]
     #: Integrated loudness before.
     measured_lufs: Annotated[LoudnessUnitsFS, Header("X-Loudness-LUFS")]
+    #: Integrated loudness of all sounds of the album before, where there is one.
+    album_lufs: LoudnessUnitsFS | None
     #: Integrated loudness of the result.
     loudness_lufs: LoudnessUnitsFS
     #: False where the ceiling left no way to the target.
@@ -66,7 +84,8 @@ class Normalized(Result):
     category="dynamics",
     examples=[
         Example("For streaming services.", target_lufs=-14),
-        Example("For European broadcast.", target_lufs=-23, true_peak_dbtp=-1),
+        Example("For European broadcast.", profile="ebu-r128"),
+        Example("A chapter of an audiobook.", profile="acx", true_peak_dbtp=-3.5),
     ],
     passes=2,
     pipeline=True,
@@ -74,7 +93,13 @@ class Normalized(Result):
     batch_defaults={"target_lufs": -14.0},
     mcp_defaults={"target_lufs": -14.0},
 )
-def normalize(sound: Blocks, p: Normalize) -> Normalized:
+def normalize(
+    sound: Blocks,
+    album: Annotated[
+        list[SoundItem] | None, "The other sounds of its album: all get the same gain."
+    ],
+    p: Normalize,
+) -> Normalized:
     """Bring a sound to a target loudness, its peaks held below a ceiling.
 
     One gain for the whole sound; dynamics change only where a peak would pass
@@ -83,37 +108,84 @@ def normalize(sound: Blocks, p: Normalize) -> Normalized:
     the result is within 0.1 LU of the target. Where the ceiling does not allow
     that, `target_reached` is false and `loudness_lufs` says how far it got.
 
-    Source: ITU-R BS.1770-5; EBU R 128.
+    With an album, the gain is that which brings all its sounds together, this
+    one among them, to the target (or the loudest of them, where the profile says
+    so). So its sounds keep their distances; nothing is made up for.
+
+    Source: ITU-R BS.1770-5; EBU R 128; for profiles the data file beside
+    `handlers.loudness_profiles`.
 
     Raises:
         CannotProcess: no part of the sound reaches -70 LUFS.
     """
-    from handlers.kernels.loudness import Meter
+    from handlers.kernels.loudness import integrated_together
 
-    meter = Meter(sound.rate, sound.channels, true_peak=p.true_peak_dbtp is not None)
-    for block in sound:
-        meter.add(block)
-    measured, peak = meter.integrated, meter.true_peak_dbtp
+    profile = profiles()[p.profile] if p.profile else None
+    ceiling = p.true_peak_dbtp
+    if profile and "true_peak_dbtp" not in p.model_fields_set:
+        ceiling = profile.true_peak_dbtp
+    own = _Level(sound, true_peak=ceiling is not None)
+    measured, peak = own.meter.integrated, own.meter.true_peak_dbtp
     if measured is None:
         raise CannotProcess(
             "The sound is silent or too quiet to measure: no part of it reaches -70 LUFS."
         )
-    gain_db = p.target_lufs - measured
-    loudness, limited_db = p.target_lufs, 0.0
-    if p.true_peak_dbtp is None or peak is None or peak + gain_db <= p.true_peak_dbtp:
+    others = [_Level(item.sound, true_peak=False) for item in album or ()]
+    gain_db = _gain(p.target_lufs, profile, [own, *others])
+    target = measured + gain_db
+    loudness, limited_db = target, 0.0
+    if ceiling is None or peak is None or peak + gain_db <= ceiling:
         result = _louder(sound, gain_db)
+    elif others:
+        loudness, limited_db = _heard(sound, gain_db, ceiling)
+        result = _limited(sound, gain_db, ceiling)
     else:
-        gain_db, loudness, limited_db = _made_up(sound, gain_db, p.target_lufs, p.true_peak_dbtp)
-        result = _limited(sound, gain_db, p.true_peak_dbtp)
+        gain_db, loudness, limited_db = _made_up(sound, gain_db, target, ceiling)
+        result = _limited(sound, gain_db, ceiling)
+    together = integrated_together([level.meter for level in (own, *others)])
     return Normalized(
         sound=result,
-        target_lufs=p.target_lufs,
+        profile=p.profile,
+        target_lufs=round(target if together is None else together + target - measured, 2),
         measured_lufs=round(measured, 2),
+        album_lufs=round(together, 2) if others and together is not None else None,
         loudness_lufs=round(loudness, 2),
-        target_reached=abs(loudness - p.target_lufs) <= _REACHED,
+        target_reached=abs(loudness - target) <= _REACHED,
         gain_db=round(gain_db, 2),
         limited_db=round(limited_db, 2),
     )
+
+
+class _Level:
+    """How loud one sound is."""
+
+    def __init__(self, sound: Blocks, *, true_peak: bool) -> None:
+        from handlers.kernels.loudness import Meter
+
+        self.meter = Meter(sound.rate, sound.channels, true_peak=true_peak)
+        self.energy = 0.0
+        self.samples = 0
+        for block in sound:
+            self.meter.add(block)
+            self.energy += float(np.vdot(block, block))
+            self.samples += block.size
+
+
+def _gain(target_lufs: float | None, profile: Profile | None, levels: Sequence[_Level]) -> float:
+    """Gain in dB that brings these sounds to the target, as the profile measures it."""
+    from handlers.kernels.loudness import integrated_together
+
+    target = profile.target_lufs if profile else target_lufs
+    if profile and profile.target_rms_db is not None:
+        energy = sum(level.energy for level in levels)
+        power = energy / max(sum(level.samples for level in levels), 1)
+        return profile.target_rms_db - 10 * math.log10(power)
+    if profile and profile.album == "loudest":
+        heard = max(v for v in (level.meter.integrated for level in levels) if v is not None)
+    else:
+        heard = integrated_together([level.meter for level in levels]) or 0.0
+    assert target is not None
+    return target - heard
 
 
 def _louder(sound: Blocks, gain_db: float) -> Blocks:

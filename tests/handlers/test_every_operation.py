@@ -185,6 +185,7 @@ MORE_THAN_ASKED = {
     ("trim", "end_sec", "required"),
     ("noise_reduce", "engine", "required"),
     ("noise_reduce", "engine", "default"),
+    ("normalize", "target_lufs", "required"),
 }
 
 TYPES = {
