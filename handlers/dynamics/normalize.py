@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from handlers.artifacts import Blocks, Result, Samples, SoundItem
+from handlers.artifacts import Blocks, Result, SoundItem
 from handlers.declare import Example, Header, Params, operation
 from handlers.errors import CannotProcess
+from handlers.leveling import levelled
 from handlers.loudness_profiles import Profile, ProfileName, profiles
 from handlers.units import Decibels, DecibelsTP, LoudnessUnitsFS
-
-#: How near the target the result is brought, in LU, when the limiter takes loudness away.
-_CLOSE = 0.02
-#: What still counts as reached.
-_REACHED = 0.1
-#: Passes in search of the gain that makes up for the limiter, at most.
-_TRIES = 8
-#: LU won per dB of gain below which the limiter has taken all there is to win.
-_HOPELESS = 0.05
-#: More gain than this into the limiter leaves nothing of the dynamics.
-_MOST_MAKE_UP_DB = 20.0
 
 
 def _ceiling(value: Any) -> Any:
@@ -133,26 +123,18 @@ def normalize(
     others = [_Level(item.sound, true_peak=False) for item in album or ()]
     gain_db = _gain(p.target_lufs, profile, [own, *others])
     target = measured + gain_db
-    loudness, limited_db = target, 0.0
-    if ceiling is None or peak is None or peak + gain_db <= ceiling:
-        result = _louder(sound, gain_db)
-    elif others:
-        loudness, limited_db = _heard(sound, gain_db, ceiling)
-        result = _limited(sound, gain_db, ceiling)
-    else:
-        gain_db, loudness, limited_db = _made_up(sound, gain_db, target, ceiling)
-        result = _limited(sound, gain_db, ceiling)
+    made = levelled(sound, gain_db, target, peak=peak, ceiling=ceiling, make_up=not others)
     together = integrated_together([level.meter for level in (own, *others)])
     return Normalized(
-        sound=result,
+        sound=made.sound,
         profile=p.profile,
         target_lufs=round(target if together is None else together + target - measured, 2),
         measured_lufs=round(measured, 2),
         album_lufs=round(together, 2) if others and together is not None else None,
-        loudness_lufs=round(loudness, 2),
-        target_reached=abs(loudness - target) <= _REACHED,
-        gain_db=round(gain_db, 2),
-        limited_db=round(limited_db, 2),
+        loudness_lufs=round(made.loudness, 2),
+        target_reached=made.reached,
+        gain_db=round(made.gain_db, 2),
+        limited_db=round(made.limited_db, 2),
     )
 
 
@@ -186,64 +168,3 @@ def _gain(target_lufs: float | None, profile: Profile | None, levels: Sequence[_
         heard = integrated_together([level.meter for level in levels]) or 0.0
     assert target is not None
     return target - heard
-
-
-def _louder(sound: Blocks, gain_db: float) -> Blocks:
-    factor = np.float32(10 ** (gain_db / 20))
-    return sound.like(lambda: (block * factor for block in sound))
-
-
-def _limited(sound: Blocks, gain_db: float, ceiling_dbtp: float) -> Blocks:
-    def limited() -> Iterator[Samples]:
-        from handlers.kernels.limiter import Limiter
-
-        limiter = Limiter(sound.rate, sound.channels, ceiling_dbtp=ceiling_dbtp, gain_db=gain_db)
-        for block in sound:
-            out = limiter.limited(block)
-            if out.shape[1]:
-                yield out
-        yield limiter.rest()
-
-    return sound.like(limited)
-
-
-def _made_up(
-    sound: Blocks, gain_db: float, target: float, ceiling_dbtp: float
-) -> tuple[float, float, float]:
-    """Gain that brings the limited sound to `target`: gain, loudness reached, most reduction."""
-    most = gain_db + _MOST_MAKE_UP_DB
-    tried = [(gain_db, *_heard(sound, gain_db, ceiling_dbtp))]
-    while abs(tried[-1][1] - target) > _CLOSE and len(tried) < _TRIES:
-        gain_db, loudness, _ = tried[-1]
-        slope = 1.0
-        if len(tried) > 1:
-            before, softer, _ = tried[-2]
-            slope = (loudness - softer) / (gain_db - before)
-            if slope < _HOPELESS:
-                break
-            slope = min(slope, 1.0)
-        following = min(gain_db + (target - loudness) / slope, most)
-        if following == gain_db:
-            break
-        tried.append((following, *_heard(sound, following, ceiling_dbtp)))
-    if abs(tried[-1][1] - target) <= _CLOSE:
-        return tried[-1]
-    # Where more gain changes next to nothing, the least of it does the least harm.
-    return min(tried, key=lambda one: (round(abs(one[1] - target), 1), one[0]))
-
-
-def _heard(sound: Blocks, gain_db: float, ceiling_dbtp: float) -> tuple[float, float]:
-    """Loudness after gain and limiter, and the limiter's greatest reduction."""
-    from handlers.kernels.limiter import Limiter
-    from handlers.kernels.loudness import Meter
-
-    limiter = Limiter(sound.rate, sound.channels, ceiling_dbtp=ceiling_dbtp, gain_db=gain_db)
-    meter = Meter(sound.rate, sound.channels, true_peak=False)
-    for block in sound:
-        out = limiter.limited(block)
-        if out.shape[1]:
-            meter.add(out)
-    meter.add(limiter.rest())
-    loudness = meter.integrated
-    # Only a sound that was hardly above -70 LUFS, and a click at that, can fall below the gate.
-    return (-70.0 if loudness is None else loudness), limiter.reduction_db

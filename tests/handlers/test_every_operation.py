@@ -42,7 +42,10 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
     """Run the operation with `audio` wherever it takes a sound, in read-only pieces."""
     given: dict[str, Any] = {}
     for declared in op.inputs:
-        if declared.kind == "blocks":
+        if not (declared.required or declared.many):
+            # One that may be left out can exclude what an example asks for.
+            given[declared.name] = None
+        elif declared.kind == "blocks":
             given[declared.name] = as_blocks(audio, block)
         elif declared.kind == "audio":
             samples = audio.samples.copy()
@@ -186,6 +189,7 @@ MORE_THAN_ASKED = {
     ("noise_reduce", "engine", "required"),
     ("noise_reduce", "engine", "default"),
     ("normalize", "target_lufs", "required"),
+    ("master", "mode", "required"),
 }
 
 TYPES = {
