@@ -245,7 +245,8 @@ class Operation:
     def _refusal(self, wrong: ValidationError) -> AudiollaError:
         first = wrong.errors()[0]
         loc = first["loc"]
-        where = field_path(loc) or "parameters"
+        # A check of several fields together may say which one it is about.
+        where = field_path(loc) or first.get("ctx", {}).get("field") or "parameters"
         top = str(loc[0]) if loc else ""
         message = first["msg"].removeprefix("Value error, ")
         given = first.get("input")

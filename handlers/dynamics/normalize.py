@@ -45,7 +45,9 @@ class Normalize(Params):
     @model_validator(mode="after")
     def _some_target(self) -> Normalize:
         if self.target_lufs is None and self.profile is None:
-            raise PydanticCustomError("missing", "target_lufs is required, or a profile")
+            raise PydanticCustomError(
+                "missing", "{field} is required, or a profile", {"field": "target_lufs"}
+            )
         return self
 
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from handlers.artifacts import Blocks, Result, Samples
 from handlers.declare import Example, Params, operation
-from handlers.errors import WeightsMissing
+from handlers.errors import UnknownEngine, WeightsMissing
 
 if TYPE_CHECKING:
     from handlers.spectral import Spectra
 
-Engine = Literal["noise-reduce", "uvr-denoise"]
+_ENGINES = ("noise-reduce", "uvr-denoise")
 
 
 class NoiseReduce(Params):
     """What to remove, and how much of it."""
 
-    engine: Engine = Field("noise-reduce", description="Spectral gate, or neural model.")
+    engine: str = Field(
+        "noise-reduce",
+        description="Spectral gate, or neural model.",
+        json_schema_extra={"enum": list(_ENGINES)},
+    )
     stationary: bool = Field(
         False,
         description="The noise never changes: learn it once, from the first 13 seconds "
@@ -32,12 +36,22 @@ class NoiseReduce(Params):
         1.0, ge=0, le=1, description="Share of the noise to remove (engine noise-reduce)."
     )
 
+    @field_validator("engine")
+    @classmethod
+    def _does_this(cls, engine: str) -> str:
+        if engine not in _ENGINES:
+            raise UnknownEngine(
+                f"no engine {engine!r} reduces noise; there are: {', '.join(_ENGINES)}",
+                field="engine",
+            )
+        return engine
+
 
 class Denoised(Result):
     """The sound, and what was done to it."""
 
     sound: Blocks
-    engine: Engine
+    engine: str
     stationary: bool
     prop_decrease: float
 
@@ -45,7 +59,7 @@ class Denoised(Result):
 @operation(
     route="/v1/audio/noise-reduce/{engine}",
     category="restoration",
-    engines=["noise-reduce", "uvr-denoise"],
+    engines=_ENGINES,
     pipeline=True,
     examples=[
         Example("Take down noise that comes and goes.", engine="noise-reduce"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from handlers.errors import BadParameter, MistypedParameter, WeightsMissing
+from handlers.errors import BadParameter, MistypedParameter, UnknownEngine, WeightsMissing
 from handlers.registry import find
 from handlers.restoration.noise_reduce import NoiseReduce, noise_reduce
 from tests.sounds import as_blocks, change_db, level_db, noise, silence, sound, speech
@@ -138,7 +138,7 @@ def test_the_neural_engine_names_the_weights_that_are_missing():
     ("params", "error"),
     [
         pytest.param({"prop_decrease": 1.1}, BadParameter, id="more than all"),
-        pytest.param({"engine": "magic"}, BadParameter, id="unknown engine"),
+        pytest.param({"engine": "magic"}, UnknownEngine, id="unknown engine"),
         pytest.param({"amount": 1}, MistypedParameter, id="unknown parameter"),
     ],
 )
