@@ -288,7 +288,7 @@ def through(sound: Blocks, effects: Sequence[Effect], impulses: Mapping[str, Nam
             from handlers.stretching import stretched
 
             sound = stretched(closed(), semitones=knobs.semitones)
-        elif isinstance(knobs, _IN_PAIRS + _LATE):
+        elif isinstance(knobs, _LATE) or (isinstance(knobs, _IN_PAIRS) and sound.channels > 2):
             before = closed()
             size = 2 if isinstance(knobs, _IN_PAIRS) else 1
             if isinstance(knobs, Resample):

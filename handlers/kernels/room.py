@@ -19,6 +19,9 @@ _APART = 12
 _WET = 0.015
 _DAMPING = 0.5 * 0.3 + 0.2
 
+#: Samples that go through all filters before the next ones do.
+_TILE = 1024
+
 _LENGTHS = types.Array(types.int64, 1, "C")
 
 
@@ -72,8 +75,6 @@ def echo(
 ) -> None:
     """Comb filters side by side, then all-passes one after another.
 
-    Filter by filter over the block: a filter's line stays in the cache.
-
     Args:
         row: `(n,)`.
         sizes: of the delay lines, as many combs as there are `stores`, then all-passes.
@@ -83,25 +84,34 @@ def echo(
         feedback, damping, gain: of the combs, of their low-pass, of the result.
         out: `(n,)`.
     """
-    out[:] = 0
-    for k in range(stores.size):
-        size, place, store = sizes[k], places[k], stores[k]
-        for i in range(row.size):
-            value = lines[k, place]
-            store = value + (store - value) * damping
-            lines[k, place] = row[i] + store * feedback
-            place = place + 1 if place + 1 < size else 0
-            out[i] += value
-        places[k] = place
-        # A tail that rings out would sink into denormal numbers.
-        stores[k] = store if abs(store) > 1e-20 else np.float32(0)
-    for k in range(stores.size, sizes.size):
-        size, place = sizes[k], places[k]
-        for i in range(row.size):
-            value = lines[k, place]
-            lines[k, place] = out[i] + value * np.float32(0.5)
-            place = place + 1 if place + 1 < size else 0
-            out[i] = value - out[i]
-        places[k] = place
-    for i in range(row.size):
-        out[i] *= gain
+    for start in range(0, row.size, _TILE):
+        stop = min(start + _TILE, row.size)
+        out[start:stop] = 0
+        for k in range(0, stores.size, 2):
+            # Two at a time: each sample of a comb waits for the one before, but not for those
+            # of another comb.
+            size_a, place_a, store_a = sizes[k], places[k], stores[k]
+            size_b, place_b, store_b = sizes[k + 1], places[k + 1], stores[k + 1]
+            for i in range(start, stop):
+                a, b = lines[k, place_a], lines[k + 1, place_b]
+                store_a = a + (store_a - a) * damping
+                store_b = b + (store_b - b) * damping
+                lines[k, place_a] = row[i] + store_a * feedback
+                lines[k + 1, place_b] = row[i] + store_b * feedback
+                place_a = place_a + 1 if place_a + 1 < size_a else 0
+                place_b = place_b + 1 if place_b + 1 < size_b else 0
+                out[i] += a + b
+            places[k], places[k + 1] = place_a, place_b
+            # A tail that rings out would sink into denormal numbers.
+            stores[k] = store_a if abs(store_a) > 1e-20 else np.float32(0)
+            stores[k + 1] = store_b if abs(store_b) > 1e-20 else np.float32(0)
+        for k in range(stores.size, sizes.size):
+            size, place = sizes[k], places[k]
+            for i in range(start, stop):
+                value = lines[k, place]
+                lines[k, place] = out[i] + value * np.float32(0.5)
+                place = place + 1 if place + 1 < size else 0
+                out[i] = value - out[i]
+            places[k] = place
+        for i in range(start, stop):
+            out[i] *= gain
