@@ -1,0 +1,1 @@
+"""Repair damage: noise, reverb, echo, clipping, hum."""
