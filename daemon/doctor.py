@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -199,6 +200,35 @@ def _codecs(_: Settings) -> Iterator[Finding]:
         yield Finding("installed", "encoders", "ok", ", ".join(wanted))
 
 
+def _kernels(_: Settings) -> Iterator[Finding]:
+    import numba
+
+    spec = find_spec("handlers.kernels")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent
+    sources = [p for p in folder.glob("*.py") if "@kernel(" in p.read_text(encoding="utf-8")]
+    caches = Path(vars(numba.config)["CACHE_DIR"] or folder / "__pycache__")
+    cold = [
+        source.stem
+        for source in sources
+        if not any(
+            index.stat().st_mtime >= source.stat().st_mtime
+            for index in caches.rglob(f"{source.stem}.*.nbi")
+        )
+    ]
+    if cold:
+        yield Finding(
+            "installed",
+            "sound kernels",
+            "note",
+            f"not compiled yet: {', '.join(sorted(cold))}; the first job will wait for that",
+            f"{sys.executable} -m handlers.kernels",
+        )
+    else:
+        yield Finding("installed", "sound kernels", "ok", f"compiled, in {caches}")
+
+
 def _programs(_: Settings) -> Iterator[Finding]:
     present = [name for name in ("ffmpeg", "sox") if shutil.which(name)]
     if len(present) == 2:
@@ -268,7 +298,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "queue",
             "file system",
-            "problem",
+            "note",
             f"{settings.data_dir} lies on {mount.kind} ({mount.point}), where locks and fsync "
             "cannot be trusted: the queue's database could be damaged",
             "set AUDIOLLA_DATA_DIR to a local disk; hot folders may stay where they are "
@@ -329,6 +359,27 @@ def _watching(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("folders", "inotify", "ok", detail)
+
+
+def _rules(settings: Settings) -> Iterator[Finding]:
+    from rules.load import RulesBroken, Surroundings, load_rules
+
+    files: list[tuple[Path, Path | None]] = [
+        (path, path.parent) for path in sorted(settings.folders.glob("*/rules.yaml"))
+    ]
+    files += [(path, None) for path in sorted(settings.rules.glob("*.yaml"))]
+    good: list[str] = []
+    for path, folder in files:
+        around = Surroundings(folder=folder, folders=settings.folders, staging=settings.files)
+        try:
+            good.append(load_rules(path.read_bytes(), path, around).name)
+        except RulesBroken as wrong:
+            for problem in wrong.problems:
+                mend = "correct the file; `audiolla rules check` tells when it is right"
+                yield Finding("folders", "rules", "problem", str(problem), mend)
+    listed = f"{_count(len(good), 'hot folder')}{': ' if good else ''}{', '.join(good)}"
+    mend = "" if files else f"put a rules.yaml into a folder below {settings.folders}"
+    yield Finding("folders", "rules", "ok", listed, mend)
 
 
 # ---- the daemon --------------------------------------------------------------------------------

@@ -79,10 +79,13 @@ class HandOver(_Plain):
 class Context(Protocol):
     """What a running job may ask of its worker."""
 
-    #: Directory of this job alone; removed when the job has ended.
-    scratch: Path
     #: The daemon's settings: limits that the runner holds a job to.
     settings: Settings
+
+    @property
+    def scratch(self) -> Path:
+        """Directory of this job alone; removed when the job has ended."""
+
     #: The lane of this worker.
     lane: Lane
 

@@ -17,6 +17,9 @@ from pathlib import Path
 
 from rules.names import numbered
 
+PART_PREFIX = ".audiolla-move-"
+"""Begins the name of a copy between two file systems until it is whole."""
+
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 #: What a kernel or file system answers that has no `renameat2` with flags.
@@ -93,11 +96,16 @@ def place(part: Path, final: Path, *, replace: bool = False) -> bool:
     return True
 
 
-def move(source: Path, target: Path) -> None:
+def move(source: Path, target: Path, *, durable: bool = True) -> None:
     """Move a file, never replacing anything; the target's folder is made if it is missing.
 
-    Durable in the target's folder when it returns. Repeating a move that a
-    crash cut short finishes it.
+    Repeating a move that a crash cut short finishes it.
+
+    Args:
+        source: a plain file.
+        target: its new path.
+        durable: fsync the target's folder. Without, a power failure may undo a
+            rename (the file is then back in its old place, whole).
 
     Raises:
         FileExistsError: the target's name is taken by another file.
@@ -110,10 +118,11 @@ def move(source: Path, target: Path) -> None:
         if wrong.errno != errno.EXDEV:
             raise
         _move_across(source, target)
-    fsync_folder(target.parent)
+    if durable:
+        fsync_folder(target.parent)
 
 
-def move_numbered(source: Path, target: Path, *, tries: int = 10_000) -> Path:
+def move_numbered(source: Path, target: Path, *, durable: bool = True, tries: int = 10_000) -> Path:
     """Move a file to the first free one of `x.wav`, `x (2).wav`, ...; the name it got.
 
     Raises:
@@ -123,7 +132,7 @@ def move_numbered(source: Path, target: Path, *, tries: int = 10_000) -> Path:
     for number in range(1, tries + 1):
         free = target.with_name(numbered(target.name, number))
         try:
-            move(source, free)
+            move(source, free, durable=durable)
         except FileExistsError:
             continue
         return free
@@ -139,11 +148,15 @@ def _move_across(source: Path, target: Path) -> None:
         if not _is_copy(source, before, target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
     else:
-        part = target.with_name(f".audiolla-move-{before.st_dev:x}-{before.st_ino:x}.part")
-        shutil.copyfile(source, part, follow_symlinks=False)
-        shutil.copystat(source, part, follow_symlinks=False)
-        fsync_file(part)
-        rename(part, target)
+        part = target.with_name(f"{PART_PREFIX}{before.st_dev:x}-{before.st_ino:x}.part")
+        try:
+            shutil.copyfile(source, part, follow_symlinks=False)
+            shutil.copystat(source, part, follow_symlinks=False)
+            fsync_file(part)
+            rename(part, target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         fsync_folder(target.parent)
     os.unlink(source)
     fsync_folder(source.parent)

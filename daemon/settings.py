@@ -87,6 +87,13 @@ class Settings(BaseModel):
     job_max_attempts: int = _setting(
         5, "How often a job is tried when a fault may pass (disk full, network, GPU memory).", ge=1
     )
+    job_max_deaths: int = _setting(
+        2, "Worker processes that a job may kill before it is failed.", ge=1
+    )
+    job_retry_delay: Duration = _setting(
+        1.0, "Longest wait before the first retry; doubles with each further one.", ge=0
+    )
+    job_retry_delay_max: Duration = _setting(300.0, "Longest wait before any retry.", ge=0)
     max_upload_bytes: ByteCount = _setting(
         209_715_200, "Cap on uploads, staged results and fetched bodies.", ge=1
     )

@@ -34,12 +34,14 @@ class Metadata:
     `pictures` are `(mime, type, description, data)`. `chunks` are RIFF chunks
     that carry positions or production facts (`cue `, `smpl`, `bext`, `iXML`,
     ...), raw, by four-character id; positions in them count frames at the
-    rate of the source.
+    rate of the source. `span` is what they count in: rate and frames of that
+    source; a sound of another rate or length must not be written with them.
     """
 
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pictures: tuple[tuple[str, int, str, bytes], ...] = ()
     chunks: Mapping[str, bytes] = field(default_factory=dict)
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Samples]:
         return self._make()
+
+    @property
+    def stated_frames(self) -> int | None:
+        """Length in frames where it is known without a pass, else None."""
+        return self._frames
 
     @property
     def frames(self) -> int:

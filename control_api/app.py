@@ -1,0 +1,64 @@
+"""The HTTP application: a list of routes, the guard before it, the errors after it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Protocol
+
+import falcon
+
+from control_api import catalog, errors, files, folders, jobs, rest
+from control_api.guard import Guard
+from control_api.ports import Service
+from control_api.routes import Route
+from control_api.server import Server, serve
+from handlers.registry import operations
+
+__all__ = ["ApiSettings", "Server", "all_routes", "create_app", "serve"]
+
+App = falcon.App[falcon.Request, falcon.Response]
+
+
+class ApiSettings(Protocol):
+    """What the API needs of the settings."""
+
+    @property
+    def auth_token(self) -> str:
+        """Bearer token; empty means none is needed."""
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Cap on one upload."""
+
+
+def all_routes(service: Service) -> list[Route]:
+    """Every route that the server has."""
+    found = [
+        *rest.routes(operations().values(), service),
+        *files.routes(service),
+        *jobs.routes(service),
+        *folders.routes(service),
+    ]
+    return [*found, *catalog.routes(service, found)]
+
+
+def create_app(service: Service, settings: ApiSettings) -> App:
+    """The WSGI application over a service.
+
+    Raises:
+        BrokenPlugin: an operation outside this package cannot be loaded.
+    """
+    app: App = falcon.App(middleware=[Guard(settings.auth_token)])
+    errors.install(app)
+    for path, resource in _resources(all_routes(service)).items():
+        app.add_route(path.replace("{path}", "{path:path}"), resource)
+    return app
+
+
+def _resources(routes: Sequence[Route]) -> dict[str, object]:
+    """Falcon wants one object per path, with a method per HTTP method."""
+    responders: dict[str, dict[str, object]] = defaultdict(dict)
+    for route in routes:
+        responders[route.path][f"on_{route.method.lower()}"] = staticmethod(route.respond)
+    return {path: type("Resource", (), methods)() for path, methods in responders.items()}

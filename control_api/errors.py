@@ -1,0 +1,151 @@
+"""Errors on the wire: the one table from error class to status, and the one body shape.
+
+Every 4xx and 5xx answer is `{"detail": "<sentence>"}` as JSON; `field`, `hint`,
+`step` and `job_id` are added where they are known.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import Any
+
+import falcon
+
+from control_api.ports import Job
+from control_api.wire import to_json
+from handlers import errors
+from handlers.errors import AudiollaError
+
+_LOG = logging.getLogger(__name__)
+
+STATUS: dict[type[AudiollaError], int] = {
+    errors.MissingInput: 400,
+    errors.BadPath: 400,
+    errors.UnreadableInput: 400,
+    errors.BadParameter: 400,
+    errors.CannotProcess: 400,
+    errors.NoSuchFile: 404,
+    errors.UnknownOperation: 404,
+    errors.UnknownEngine: 404,
+    errors.Cancelled: 409,
+    errors.TooLarge: 413,
+    errors.UnknownFormat: 415,
+    errors.MistypedParameter: 422,
+    errors.WeightsMissing: 503,
+    errors.StorageFailed: 503,
+    errors.StorageFull: 507,
+    errors.WorkerKilled: 500,
+    errors.BrokenPlugin: 500,
+    AudiollaError: 500,
+}
+"""The contract's statuses; 409, 500 and 507 where it is silent."""
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class UnknownJob(AudiollaError):
+    """No job has this id."""
+
+
+class WrongState(AudiollaError):
+    """A job is in no state for what is asked of it."""
+
+
+class Busy(AudiollaError):
+    """Too many requests wait for their job at once."""
+
+    transient = True
+
+
+STATUS |= {UnknownJob: 404, WrongState: 409, Busy: 503}
+
+
+def status_of(error: type[AudiollaError]) -> int:
+    """The HTTP status of an error class; a subclass has its parent's unless listed."""
+    return next(STATUS[cls] for cls in error.__mro__ if cls in STATUS)
+
+
+def body_of(error: AudiollaError, **extra: Any) -> dict[str, Any]:
+    """The JSON body of an error."""
+    known = {"field": error.field, "hint": error.hint, **extra}
+    return {"detail": error.detail, **{k: v for k, v in known.items() if v is not None}}
+
+
+def error_of_job(job: Job) -> AudiollaError:
+    """The error that a job ended with, as an exception again."""
+    if job.status == "cancelled":
+        return errors.Cancelled(f"job {job.id} was cancelled")
+    kind = errors.all_kinds().get(job.error_kind, AudiollaError)
+    return kind(job.error, field=job.error_field, hint=job.error_hint)
+
+
+def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
+    """Make every error of the application one of our JSON bodies."""
+    app.add_error_handler(Exception, _unexpected)
+    app.add_error_handler(UnicodeError, _not_utf8)
+    app.add_error_handler(MemoryError, _no_memory)
+    app.add_error_handler(OSError, _storage)
+    app.add_error_handler(AudiollaError, _refusal)
+    app.add_error_handler(falcon.HTTPError, _falcon_error)
+
+
+def _write(resp: falcon.Response, status: int, body: dict[str, Any]) -> None:
+    resp.status = status
+    resp.content_type = falcon.MEDIA_JSON
+    resp.stream = None
+    resp.data = to_json(body)
+    if status == 503:
+        resp.set_header("Retry-After", "2")
+
+
+def _refusal(
+    _: falcon.Request, resp: falcon.Response, error: AudiollaError, _params: dict[str, Any]
+) -> None:
+    _write(resp, status_of(type(error)), body_of(error, step=error.step))
+
+
+def _falcon_error(
+    req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: dict[str, Any]
+) -> None:
+    for name, value in dict(error.headers or {}).items():
+        resp.set_header(name, value)
+    detail = error.description or error.title or falcon.code_to_http_status(error.status_code)
+    if isinstance(error, falcon.HTTPRouteNotFound):
+        detail = f"there is nothing at {req.path}; GET /v1/catalog lists what is there"
+    elif isinstance(error, falcon.HTTPMethodNotAllowed):
+        detail = f"{req.method} is not allowed here; allowed: {resp.get_header('Allow')}"
+    _write(resp, error.status_code, {"detail": detail})
+
+
+def _not_utf8(
+    _: falcon.Request, resp: falcon.Response, _error: UnicodeError, _params: dict[str, Any]
+) -> None:
+    _write(resp, 400, {"detail": "the request has text that is not UTF-8"})
+
+
+def _no_memory(
+    req: falcon.Request, resp: falcon.Response, _error: MemoryError, _params: dict[str, Any]
+) -> None:
+    _LOG.error("%s %s: out of memory", req.method, req.path)
+    _write(resp, 503, {"detail": "the server is out of memory; try again later"})
+
+
+def _storage(
+    req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, Any]
+) -> None:
+    if error.errno in _DISK_FULL:
+        _write(resp, 507, {"detail": "the server's disk is full"})
+    else:
+        _unexpected(req, resp, error, params)
+
+
+def _unexpected(
+    req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, Any]
+) -> None:
+    _LOG.error("%s %s failed", req.method, req.path, exc_info=error)
+    _write(
+        resp,
+        500,
+        {"detail": f"unexpected {type(error).__name__}; the server's log has the details"},
+    )

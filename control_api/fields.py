@@ -1,0 +1,146 @@
+"""From a declaration to the flat fields that REST, MCP and forms offer.
+
+An operation's first sound is `file`, `file_path` or `file_url`; every other
+keeps its parameter's name (`trigger_file`, `trigger_file_path`, ...). A list of
+sounds is one field of objects, each with a `file_path` or `file_url` and its
+own settings. All further fields are the operation's parameters and what may
+be said about the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import MinLen
+from pydantic import AliasChoices, BaseModel
+from pydantic.fields import FieldInfo
+
+from handlers.declare import Input, Operation
+
+DESTINATIONS: Mapping[str, str] = {
+    "output_path": "Write the result to this path of the staging area and answer with JSON.",
+    "output_url": "Send the result to this URL and answer with JSON.",
+}
+ENCODING: Mapping[str, str] = {
+    "output_format": "Format of the result; default wav.",
+    "bit_depth": "Bits per sample: 16, 24, 32f or source.",
+    "bitrate": "kbit/s of a lossy format.",
+    "quality": "Variable bitrate for mp3 and ogg, 0 to 10 (best).",
+}
+WAITING: Mapping[str, str] = {
+    "async_job": "Answer at once with a job id; the work goes on in the background.",
+    "webhook_url": "http or https URL that receives the finished job.",
+}
+
+
+@dataclass(frozen=True)
+class SoundFields:
+    """The three ways to name one sound."""
+
+    declared: Input
+    upload: str
+    path: str
+    url: str
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """All three field names."""
+        return self.upload, self.path, self.url
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Every field of one operation on a flat surface."""
+
+    op: Operation
+    sounds: tuple[SoundFields, ...]
+    #: Lists of sounds, by field name.
+    lists: Mapping[str, Input]
+    #: Parameter names with their aliases.
+    params: frozenset[str]
+    #: Parameters that are lists of plain values: the field may be repeated.
+    repeatable: frozenset[str]
+    #: Fields about the result and the reply, each with its sentence.
+    options: Mapping[str, str]
+
+    @property
+    def uploads(self) -> frozenset[str]:
+        """Names under which bytes may be sent."""
+        return frozenset(s.upload for s in self.sounds)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that the operation takes."""
+        sources = {name for s in self.sounds for name in s.names}
+        return self.params | sources | set(self.lists) | set(self.options)
+
+
+def fields_of(op: Operation) -> Fields:
+    """The flat fields of an operation.
+
+    Raises:
+        TypeError: a parameter has the name of a source or of an option.
+    """
+    sounds = tuple(_sound_fields(op, i) for i in op.inputs if not i.many)
+    params = {
+        name for field, info in op.params.model_fields.items() for name in _names(field, info)
+    }
+    options = dict(WAITING)
+    if op.kind != "json":
+        options |= DESTINATIONS
+    if op.changes_sound:
+        options |= ENCODING
+    # A parameter may bear a superset option's name (a bitcrusher's bit_depth); it goes first.
+    for name in ("bit_depth", "bitrate", "quality"):
+        if name in params:
+            options.pop(name, None)
+    found = Fields(
+        op=op,
+        sounds=sounds,
+        lists={i.name: i for i in op.inputs if i.many},
+        params=frozenset(params),
+        repeatable=frozenset(
+            name
+            for field, info in op.params.model_fields.items()
+            if _is_plain_list(info.annotation)
+            for name in _names(field, info)
+        ),
+        options=options,
+    )
+    clash = params & ({n for s in sounds for n in s.names} | set(found.lists) | set(options))
+    if clash:
+        raise TypeError(f"{op.name}: a parameter cannot be called {', '.join(sorted(clash))}")
+    return found
+
+
+def at_least(op: Operation, declared: Input) -> int:
+    """How many entries a list of sounds needs: `Field(min_length=...)` on its parameter, else 1."""
+    _, *notes = get_args(get_type_hints(op.func, include_extras=True)[declared.name])
+    limits = [m for n in notes if isinstance(n, FieldInfo) for m in n.metadata]
+    return next((m.min_length for m in (*limits, *notes) if isinstance(m, MinLen)), 1)
+
+
+def _sound_fields(op: Operation, declared: Input) -> SoundFields:
+    base = "file" if declared is op.sound else declared.name
+    return SoundFields(declared, base, f"{base}_path", f"{base}_url")
+
+
+def _names(field: str, info: FieldInfo) -> list[str]:
+    alias = info.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return [field, *(c for c in choices if isinstance(c, str) and c != field)]
+
+
+def _is_plain_list(annotation: Any) -> bool:
+    """True for a list (or tuple) of text or numbers, optional or not."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _is_plain_list(arguments[0])
+    if origin in (Union, UnionType):
+        return any(_is_plain_list(a) for a in arguments)
+    if origin not in (list, tuple):
+        return False
+    return not any(isinstance(a, type) and issubclass(a, BaseModel | dict) for a in arguments)

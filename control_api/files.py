@@ -1,0 +1,56 @@
+"""`/v1/files`: the staging area."""
+
+from __future__ import annotations
+
+import mimetypes
+from datetime import UTC, datetime
+
+import falcon
+
+from control_api.ports import Service, StoredFile
+from control_api.replies import answer_json
+from control_api.routes import Route
+from control_api.wire import attachment
+from handlers.codecs.formats import OUTPUT_FORMATS
+
+_TYPES = {f.ext: f.content_type for f in OUTPUT_FORMATS.values()} | {"mid": "audio/midi"}
+
+
+def routes(service: Service) -> list[Route]:
+    """List, store, fetch and delete staged files."""
+
+    def list_files(_: falcon.Request, resp: falcon.Response) -> None:
+        answer_json(resp, {"files": [_file_object(f) for f in service.files()]})
+
+    def put_file(req: falcon.Request, resp: falcon.Response, path: str) -> None:
+        stored = service.put_file(path, req.bounded_stream)
+        answer_json(resp, {"path": stored.path, "size": stored.size}, 201)
+
+    def get_file(_: falcon.Request, resp: falcon.Response, path: str) -> None:
+        file, stored = service.open_file(path)
+        name = stored.path.rpartition("/")[2]
+        resp.content_type = content_type(name)
+        resp.set_header("Content-Disposition", attachment(name))
+        resp.last_modified = datetime.fromtimestamp(stored.modified, UTC)
+        resp.set_stream(file, stored.size)
+
+    def delete_file(_: falcon.Request, resp: falcon.Response, path: str) -> None:
+        answer_json(resp, {"deleted": service.delete_file(path)})
+
+    return [
+        Route("GET", "/v1/files", "files", "List staged files.", list_files),
+        Route("PUT", "/v1/files/{path}", "files", "Store a file.", put_file),
+        Route("GET", "/v1/files/{path}", "files", "Fetch a file.", get_file),
+        Route("DELETE", "/v1/files/{path}", "files", "Delete a file.", delete_file),
+    ]
+
+
+def content_type(name: str) -> str:
+    """A media type guessed from a file name."""
+    known = _TYPES.get(name.rpartition(".")[2].lower())
+    return known or mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _file_object(stored: StoredFile) -> dict[str, object]:
+    when = datetime.fromtimestamp(stored.modified, UTC).isoformat(timespec="milliseconds")
+    return {"path": stored.path, "size": stored.size, "modified": when.replace("+00:00", "Z")}

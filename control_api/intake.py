@@ -1,0 +1,257 @@
+"""From a form to a checked order: everything that can be refused is refused here.
+
+Nothing in this module touches the queue: a job exists only after its order has
+been built whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+
+from control_api.fields import Fields, SoundFields, at_least
+from control_api.forms import Form
+from control_api.ports import Service, Upload
+from control_api.wire import from_json
+from handlers.codecs.formats import Encoding, encoding
+from handlers.declare import Input
+from handlers.errors import (
+    AudiollaError,
+    BadParameter,
+    MissingInput,
+    MistypedParameter,
+    UnreadableInput,
+)
+from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+
+FETCH_DISABLED = "this server does not fetch from or send to URLs (AUDIOLLA_FETCH_MODE is disabled)"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request for one operation."""
+
+    order: Order
+    background: bool
+    webhook_url: str | None
+    encoding: Encoding
+    #: Where the client wants the result in the staging area, normalised.
+    output_path: str | None
+
+
+def read_request(
+    fields: Fields, form: Form, path_params: Mapping[str, str], job_id: str, service: Service
+) -> Request:
+    """Check a form against an operation and build its order.
+
+    Raises:
+        AudiollaError: the first thing that is wrong with it.
+    """
+    op = fields.op
+    unknown = sorted(form.names - fields.names)
+    if unknown:
+        known = ", ".join(sorted(fields.names))
+        raise MistypedParameter(
+            f"{op.name} has no field {unknown[0]}; it has: {known}", field=unknown[0]
+        )
+    params = op.read_params(_raw_params(fields, form, path_params), strict=form.is_json)
+    background = bool(_typed(bool, "async_job", form) or False)
+    webhook_url = _webhook_url(form)
+    target = _encoding(fields, form)
+    delivery, output_path = _destination(fields, form, target, background, job_id, service)
+    first, further = None, {}
+    for sound in fields.sounds:
+        ref = _sound(sound, form, job_id, service)
+        if sound.declared is op.sound:
+            first = ref
+        elif ref is not None:
+            further[sound.declared.name] = ref
+    step = StepOrder(
+        op=op.name,
+        params=params.model_dump(mode="json", exclude_unset=True),
+        sounds=further,
+        items={
+            name: _items(fields, declared, form, job_id, service)
+            for name, declared in fields.lists.items()
+        },
+    )
+    order = Order(sound=first, steps=[step], delivery=delivery)
+    return Request(order, background, webhook_url, target, output_path)
+
+
+def _raw_params(fields: Fields, form: Form, path_params: Mapping[str, str]) -> dict[str, Any]:
+    raw: dict[str, Any] = dict(path_params)
+    for name in fields.params & form.names:
+        if name in path_params:
+            raise BadParameter(f"{name} is given in the path already", field=name)
+        raw[name] = _listed(form, name) if name in fields.repeatable else form.value(name)
+    return raw
+
+
+def _listed(form: Form, name: str) -> Any:
+    """A list of plain values: the field repeated, comma separated, or JSON."""
+    if name in form.values:
+        return form.values[name]
+    texts = form.texts[name]
+    if len(texts) > 1:
+        return texts
+    if texts[0].lstrip().startswith("["):
+        return from_json(texts[0], name)
+    return [part.strip() for part in texts[0].split(",") if part.strip()]
+
+
+def _typed(kind: Any, name: str, form: Form) -> Any:
+    value = form.value(name)
+    if value is None:
+        return None
+    try:
+        return TypeAdapter(kind).validate_python(value, strict=name in form.values)
+    except ValidationError as wrong:
+        message = wrong.errors()[0]["msg"]
+        raise MistypedParameter(f"{name} = {value!r}: {message}", field=name) from None
+
+
+def _encoding(fields: Fields, form: Form) -> Encoding:
+    if not fields.op.changes_sound:
+        return Encoding()
+    options = fields.options
+    return encoding(
+        form.text("output_format") or "wav",
+        bit_depth=_typed(str, "bit_depth", form) if "bit_depth" in options else None,
+        bitrate=_typed(int, "bitrate", form) if "bitrate" in options else None,
+        quality=_typed(float, "quality", form) if "quality" in options else None,
+    )
+
+
+def _webhook_url(form: Form) -> str | None:
+    url = form.text("webhook_url")
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good or not url.isascii() or not url.isprintable() or " " in url:
+        raise BadParameter(f"webhook_url = {url!r} is no http or https URL", field="webhook_url")
+    return url
+
+
+def _destination(
+    fields: Fields,
+    form: Form,
+    target: Encoding,
+    background: bool,
+    job_id: str,
+    service: Service,
+) -> tuple[Delivery | None, str | None]:
+    op = fields.op
+    if op.kind == "json":
+        return None, None
+    path, url = form.text("output_path"), form.text("output_url")
+    if path is not None and url is not None:
+        raise BadParameter("give output_path or output_url, not both", field="output_url")
+    if url is not None:
+        raise BadParameter(f"output_url is refused: {FETCH_DISABLED}", field="output_url")
+    if path is None and background:
+        path = f"jobs/{job_id}.{extension(fields, target)}"
+    if path is None:
+        delivery = service.reply_delivery(job_id, f"{op.name}.{extension(fields, target)}")
+    else:
+        delivery, path = service.staged_delivery(path)
+    return delivery.model_copy(update={"encoding": target, "bundle": op.kind == "zip"}), path
+
+
+def extension(fields: Fields, target: Encoding) -> str:
+    """Extension of the one file that an operation answers with."""
+    kind = fields.op.kind
+    if kind == "zip":
+        return "zip"
+    return target.target.ext if kind == "audio" else {"midi": "mid", "video": "mp4"}.get(kind, kind)
+
+
+def _sound(sound: SoundFields, form: Form, job_id: str, service: Service) -> SoundRef | None:
+    given = [name for name in sound.names if name in form.names]
+    choices = ", ".join(sound.names[:-1]) + f" or {sound.url}"
+    if len(given) > 1:
+        raise MissingInput(f"{' and '.join(given)} are given; give only one", field=given[1])
+    if not given:
+        if sound.declared.required:
+            raise MissingInput(f"no sound: give {choices}", field=sound.upload)
+        return None
+    if given[0] == sound.upload:
+        upload = form.uploads.get(sound.upload)
+        if upload is None:
+            raise MissingInput(
+                f"{sound.upload} is text, not an upload: send it as a file in "
+                f"multipart/form-data, or name a staged file in {sound.path}",
+                field=sound.upload,
+            )
+        return _uploaded(upload, sound.upload)
+    return _named(given[0], form.text(given[0]) or "", sound.path, job_id, service)
+
+
+def _uploaded(upload: Upload, field: str) -> SoundRef:
+    if not upload.size:
+        raise UnreadableInput(f"{field} is empty", field=field)
+    return SoundRef(path=upload.path, name=upload.name, temporary=True)
+
+
+def _named(field: str, value: str, path_field: str, job_id: str, service: Service) -> SoundRef:
+    if field != path_field:
+        raise BadParameter(f"{field} is refused: {FETCH_DISABLED}", field=field)
+    try:
+        return service.staged_sound(job_id, value)
+    except AudiollaError as wrong:
+        wrong.field = field
+        raise
+
+
+def _items(
+    fields: Fields, declared: Input, form: Form, job_id: str, service: Service
+) -> list[ItemRef]:
+    name, least = declared.name, at_least(fields.op, declared)
+    value = form.value(name)
+    if value is None:
+        if declared.required:
+            raise MistypedParameter(f"{name} is required", field=name)
+        return []
+    if isinstance(value, str):
+        value = from_json(value, name)
+    if not isinstance(value, list) or len(value) < least:
+        raise BadParameter(f"{name} must be a JSON array of at least {least} objects", field=name)
+    entry = name.removesuffix("s")
+    return [
+        _item(declared, given, f"{entry} {index}", job_id, service)
+        for index, given in enumerate(value)
+    ]
+
+
+def _item(declared: Input, given: Any, which: str, job_id: str, service: Service) -> ItemRef:
+    assert declared.item is not None
+    if not isinstance(given, dict):
+        raise BadParameter(f"{which} is not an object", field=declared.name)
+    sources = {k: given[k] for k in ("file_path", "file_url") if given.get(k) not in (None, "")}
+    if len(sources) != 1:
+        raise BadParameter(
+            f"{which} needs exactly one of file_path and file_url", field=declared.name
+        )
+    settings = {k: v for k, v in given.items() if k not in ("file_path", "file_url")}
+    try:
+        checked = declared.item.model_validate(settings, strict=True)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadParameter(f"{which}: {where}: {first['msg']}", field=declared.name) from None
+    ((field, source),) = sources.items()
+    if not isinstance(source, str):
+        raise BadParameter(f"{which}: {field} must be text", field=declared.name)
+    try:
+        sound = _named(field, source, "file_path", job_id, service)
+    except AudiollaError as wrong:
+        raise type(wrong)(f"{which}: {wrong.detail}", field=declared.name) from None
+    return ItemRef(sound=sound, settings=checked.model_dump(mode="json", exclude_unset=True))

@@ -1,0 +1,226 @@
+"""What the HTTP surface needs from the rest of the daemon: one protocol and its plain types.
+
+`daemon.service` implements it over the queue and the staging area; tests
+implement it in memory. Errors are `handlers.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol
+
+from rules.orders import Delivery, Order, SoundRef
+
+Status = Literal["pending", "running", "completed", "failed", "cancelled"]
+
+
+class Source(Protocol):
+    """Bytes on their way in."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
+ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
+
+
+@dataclass(frozen=True)
+class Output:
+    """One file that a job delivered."""
+
+    path: Path
+    size: int
+    #: `sound`, `picture`, `midi`, `video` or `report`.
+    role: str
+    media_type: str
+    #: Which of several named sounds of the last step it is.
+    part: str | None = None
+    #: Its path inside the staging area; None for a file anywhere else.
+    staged: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as the queue has it. Times are Unix seconds."""
+
+    id: str
+    status: Status
+    created_at: float
+    started_at: float | None = None
+    completed_at: float | None = None
+    #: Door it came through: `rest`, `folder`, `cli`.
+    source: str = "rest"
+    #: Path of the operation for a job of the API, else "".
+    endpoint: str = ""
+    #: Name of its sound as the user knows it.
+    name: str = ""
+    #: Operations in order.
+    ops: tuple[str, ...] = ()
+    webhook_url: str | None = None
+    attempt: int = 0
+    #: 0 to 1, and the step that is being worked on.
+    progress: float = 0.0
+    step: str = ""
+    #: The facts of the last step, with its scalar parameters.
+    descriptor: Mapping[str, Any] = field(default_factory=dict)
+    #: One entry per step: `{step, op, params, result}`.
+    steps: Sequence[Mapping[str, Any]] = ()
+    outputs: Sequence[Output] = ()
+    #: Format that its sound was asked for in.
+    output_format: str | None = None
+    #: Class name of a `handlers.errors` error and its sentence, once failed.
+    error_kind: str = ""
+    error: str = ""
+    error_field: str | None = None
+    error_hint: str | None = None
+    error_step: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True when it will not change any more."""
+        return self.status in ENDED
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What removing a job did. Neither: it was too late, its files are being delivered."""
+
+    cancelled: bool
+    deleted: bool
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A checked order on its way to the queue."""
+
+    id: str
+    endpoint: str
+    order: Order
+    #: True when nobody waits: at most `job_max_concurrent` of these run at once.
+    background: bool
+    webhook_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Bytes that a client sent for one job, in a file of ours."""
+
+    path: Path
+    size: int
+    #: The client's name for them, as printable text.
+    name: str
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the staging area; `modified` is in Unix seconds."""
+
+    path: str
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True)
+class Health:
+    """What `/healthz` says."""
+
+    ok: bool
+    #: `cpu`, `cuda` or `cuda:N`; never `auto`.
+    device: str
+    engines: Sequence[str] = ()
+
+
+class Service(Protocol):
+    """The daemon, as the API sees it."""
+
+    # -- jobs --------------------------------------------------------------------------------
+    def new_job_id(self) -> str:
+        """An id for a job that is about to be put together."""
+
+    def receive(self, job_id: str, source: Source, name: str) -> Upload:
+        """Store an upload for one job, streaming.
+
+        Raises:
+            TooLarge: more bytes than `max_upload_bytes`; nothing is kept.
+        """
+
+    def staged_sound(self, job_id: str, path: str) -> SoundRef:
+        """A reference to a staged file, kept as it is now until the job has ended.
+
+        Raises:
+            BadPath, NoSuchFile, UnreadableInput (empty), TooLarge.
+        """
+
+    def reply_delivery(self, job_id: str, filename: str) -> Delivery:
+        """Delivery of a result that somebody waits for."""
+
+    def staged_delivery(self, path: str) -> tuple[Delivery, str]:
+        """Delivery to a path in the staging area, and that path, normalised.
+
+        Raises:
+            BadPath: the path breaks a rule.
+        """
+
+    def submit(self, submission: Submission) -> None:
+        """Put a job on the queue; returns when it is durable.
+
+        Raises:
+            StorageFailed: the queue does not answer.
+        """
+
+    def wait(self, job_id: str, gone: Callable[[], bool]) -> Job:
+        """Wait until a job has ended. When `gone()` turns true, cancel it."""
+
+    def discard(self, job_id: str) -> None:
+        """Remove the files that were kept for one job alone."""
+
+    def job(self, job_id: str) -> Job | None:
+        """One job; None when there is none."""
+
+    def jobs(self, status: str | None, limit: int) -> list[Job]:
+        """The newest jobs, oldest first; an unknown status gives none."""
+
+    def remove(self, job_id: str) -> Removal | None:
+        """Cancel a job that is pending or running, forget one that has ended; None: no such job."""
+
+    def retry(self, job_id: str) -> bool:
+        """Run a failed or cancelled job again; False when there is none.
+
+        Raises:
+            WrongState: it has not failed and was not cancelled.
+        """
+
+    # -- hot folders --------------------------------------------------------------------------
+    def folders(self, *, scan: bool) -> dict[str, Any]:
+        """How the hot folders stand, as JSON; after looking through all of them if `scan`."""
+
+    # -- staging area --------------------------------------------------------------------------
+    def files(self) -> list[StoredFile]:
+        """Regular files, sorted by path."""
+
+    def put_file(self, path: str, source: Source) -> StoredFile:
+        """Store a file atomically; its path comes back normalised.
+
+        Raises:
+            BadPath, TooLarge.
+        """
+
+    def open_file(self, path: str) -> tuple[BinaryIO, StoredFile]:
+        """Open a staged file for reading.
+
+        Raises:
+            BadPath, NoSuchFile.
+        """
+
+    def delete_file(self, path: str) -> str:
+        """Remove a file and the folders that it leaves empty; the normalised path.
+
+        Raises:
+            BadPath, NoSuchFile.
+        """
+
+    # -- the server itself -----------------------------------------------------------------------
+    def health(self) -> Health:
+        """How the daemon is."""

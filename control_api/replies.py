@@ -1,0 +1,131 @@
+"""From an ended job to an answer: bytes, a descriptor or a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import falcon
+
+from control_api.errors import error_of_job
+from control_api.ports import Job, Output, Service
+from control_api.wire import attachment, header_text, to_json
+from handlers.declare import Kind, Operation
+from handlers.errors import StorageFailed
+from handlers.registry import operations
+
+_ROLES: Mapping[Kind, str] = {
+    "audio": "sound",
+    "zip": "sound",
+    "png": "picture",
+    "midi": "midi",
+    "video": "video",
+}
+
+
+def answer_json(resp: falcon.Response, body: Any, status: int = 200) -> None:
+    """Answer with JSON."""
+    resp.status = status
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = to_json(body)
+
+
+def answer(resp: falcon.Response, op: Operation, job: Job, service: Service) -> None:
+    """Answer a request whose job has ended.
+
+    Raises:
+        AudiollaError: the one that the job ended with.
+    """
+    if job.status != "completed":
+        raise error_of_job(job)
+    resp.set_header("X-Job-Id", job.id)
+    output = _main_output(op, job)
+    if output is None or output.staged is not None:
+        answer_json(resp, result_of(job))
+        return
+    resp.content_type = output.media_type
+    resp.set_header("Content-Disposition", attachment(output.path.name))
+    for field, header in op.headers.items():
+        if job.descriptor.get(field) is not None:
+            resp.set_header(header, header_text(job.descriptor[field]))
+    try:
+        # Not a `with`: the server closes it when the last byte has been sent.
+        file = output.path.open("rb")
+    except FileNotFoundError:
+        raise StorageFailed(f"the result of job {job.id} is not there any more") from None
+    service.discard(job.id)  # an open file outlives its name
+    resp.set_stream(file, output.size)
+
+
+def result_of(job: Job) -> dict[str, Any]:
+    """The JSON result of a completed job, as the contract has it for its operation."""
+    op = _only_operation(job)
+    if op is not None and op.kind == "json":
+        return dict(job.steps[-1]["result"]) if job.steps else dict(job.descriptor)
+    result: dict[str, Any] = {}
+    output = _main_output(op, job) if op is not None else None
+    if output is not None:
+        result |= {"path": output.staged} if output.staged else {}
+        result |= {"size": output.size}
+    if job.output_format is not None and (op is None or op.changes_sound):
+        result["output_format"] = job.output_format
+    result |= {k: v for k, v in job.descriptor.items() if k not in ("path", "size")}
+    if op is None:
+        result["outputs"] = [_output_object(o) for o in job.outputs]
+        result["steps"] = list(job.steps)
+    return result
+
+
+def job_object(job: Job) -> dict[str, Any]:
+    """A job as the contract has it, with what else is known of it."""
+    known: dict[str, Any] = {
+        "id": job.id,
+        "endpoint": job.endpoint,
+        "status": job.status,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "completed_at": job.completed_at if job.ended else None,
+        "webhook_url": job.webhook_url,
+        "source": job.source,
+        "name": job.name or None,
+        "ops": list(job.ops) or None,
+        "attempt": job.attempt,
+        "progress": round(job.progress, 4),
+        "step": job.step or None,
+    }
+    if job.status == "completed":
+        if job.started_at is not None and job.completed_at is not None:
+            known["duration_sec"] = round(job.completed_at - job.started_at, 3)
+        known["result"] = result_of(job)
+    if job.status == "failed":
+        known |= {
+            "error": job.error,
+            "error_kind": job.error_kind,
+            "error_field": job.error_field,
+            "error_hint": job.error_hint,
+            "error_step": job.error_step,
+        }
+    return {k: v for k, v in known.items() if v is not None}
+
+
+def _only_operation(job: Job) -> Operation | None:
+    """The operation of a job of the API; None for a chain or a folder's job."""
+    if job.source == "folder" or len(job.ops) != 1:
+        return None
+    return operations().get(job.ops[0])
+
+
+def _main_output(op: Operation, job: Job) -> Output | None:
+    role = _ROLES.get(op.kind)
+    return next((o for o in job.outputs if o.role == role), None)
+
+
+def _output_object(output: Output) -> dict[str, Any]:
+    shown = {
+        "path": output.staged,
+        "file": output.path.name,
+        "size": output.size,
+        "role": output.role,
+        "name": output.part,
+    }
+    return {k: v for k, v in shown.items() if v is not None}

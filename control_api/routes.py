@@ -1,0 +1,20 @@
+"""What a route is; `control_api.app` serves a list of them and the catalogue shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method on one path."""
+
+    method: str
+    path: str
+    category: str
+    summary: str
+    #: Called as `respond(req, resp, **path_parameters)`.
+    respond: Callable[..., None]
+    #: False keeps it out of the catalogue.
+    listed: bool = True

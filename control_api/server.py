@@ -1,0 +1,277 @@
+"""waitress with a guard in its parser: a request is refused at its header, before its body.
+
+Left alone, waitress stores the whole body of every request before the
+application sees it, sends `100 Continue` to a body that it will refuse, and
+never cuts a client that drips a byte now and then. The guard leans on
+waitress' internals; `tests/control_api/test_server.py` has a test per line.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.receiver import ChunkedReceiver
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
+
+from control_api.forms import MAX_TEXT
+from control_api.guard import OPEN_PATHS, is_bearer
+from control_api.wire import to_json
+
+if TYPE_CHECKING:
+    from control_api.app import ApiSettings, App
+
+THREADS = 64
+"""Most of them wait for a job and cost nothing; `rest.MAX_WAITING` leaves some free."""
+_IN_FLIGHT = 2 << 30  # bytes of all bodies that are being received or worked on
+_HEADER_SECONDS = 10.0
+_BODY_SECONDS = 20.0
+_BODY_BYTES_PER_SECOND = 16 << 10  # a body may take longer while it comes at least this fast
+
+
+class _Unauthorized(Error):  # type: ignore[misc]  # waitress has no types
+    code = 401
+    reason = "Unauthorized"
+
+    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
+        status, headers, body = super().to_response(ident)
+        return status, [*headers, ("WWW-Authenticate", "Bearer")], body
+
+
+class _Busy(Error):  # type: ignore[misc]  # waitress has no types
+    code = 503
+    reason = "Service Unavailable"
+
+    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
+        status, headers, body = super().to_response(ident)
+        return status, [*headers, ("Retry-After", "2")], body
+
+
+class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
+    """What waitress refuses by itself, in the one error shape."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        status, headers, _ = error.to_response()
+        body = to_json({"detail": error.body or error.reason})
+        self.status = status
+        kept = [(k, v) for k, v in headers if k != "Content-Type"]
+        self.response_headers.extend([*kept, ("Content-Type", "application/json")])
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    """One request while it arrives."""
+
+    charge = 0
+    body_limit = 0
+
+    def __init__(self, adj: Adjustments, channel: _Channel) -> None:
+        super().__init__(adj)
+        self.begun = time.monotonic()
+        self._channel = channel
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the header, and refuse what can be refused by it."""
+        super().parse_header(header_plus)
+        limits = self._channel.server.limits
+        lines = b"\r\n" + header_plus.lower()
+        if self.chunked and b"\r\ncontent-length:" in lines:
+            # Two lengths: what follows the shorter one would be read as another request.
+            self._deny(BadRequest("Content-Length and Transfer-Encoding are both given"))
+            return
+        if not limits.may_enter(self):
+            self._deny(_Unauthorized("this server needs its token: Authorization: Bearer <token>"))
+            return
+        self.body_limit = limits.body_limit(self)
+        if self.content_length > self.body_limit:
+            self._deny(RequestEntityTooLarge(_too_large(self.body_limit)))
+            return
+        charge = self.content_length or (self.body_limit if self.chunked else 0)
+        if charge and self._channel.in_flight() + charge > _IN_FLIGHT:
+            self._deny(_Busy("too many uploads at once; try again"))
+            return
+        self.charge = charge
+
+    def received(self, data: bytes) -> int:
+        """Take bytes of the request; the number that was used."""
+        used: int = super().received(data)
+        body: Any = self.body_rcv
+        if isinstance(body, ChunkedReceiver) and (
+            len(body.control_line) > 4096 or len(body.trailer) > 16384
+        ):
+            self._deny(BadRequest("a chunk has an endless header"))
+        elif body is not None and self.body_bytes_received > self.body_limit:
+            self._deny(RequestEntityTooLarge(_too_large(self.body_limit)))
+        return used
+
+    def is_too_slow(self, now: float) -> bool:
+        """True when a client keeps the connection busy with next to nothing."""
+        age = now - self.begun
+        if not self.headers_finished:
+            return age > _HEADER_SECONDS
+        return bool(age > _BODY_SECONDS + self.body_bytes_received / _BODY_BYTES_PER_SECOND)
+
+    def _deny(self, error: Error) -> None:
+        self.error = error
+        self.completed = True
+        self.expect_continue = False
+        self.connection_close = True
+        self.body_rcv = None
+        self.content_length = self.charge = 0
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    error_task_class = _JsonErrorTask
+
+    def parser_class(self, adj: Adjustments) -> _Parser:
+        return _Parser(adj, self)
+
+    def in_flight(self) -> int:
+        """Bytes of bodies that all connections hold or have announced."""
+        return sum(
+            getattr(request, "charge", 0)
+            for channel in list(self.server.active_channels.values())
+            for request in [channel.request, *channel.requests]
+            if request is not None
+        )
+
+
+class _Limits:
+    """What a request may bring."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._token = settings.auth_token
+        #: A little more than the cap: the application names the field that is too large.
+        self.upload = settings.max_upload_bytes + MAX_TEXT
+        self.form = 2 * settings.max_upload_bytes + 2 * MAX_TEXT  # may hold two sounds
+        self.text = 2 * MAX_TEXT
+
+    def may_enter(self, request: _Parser) -> bool:
+        if not self._token or request.path in OPEN_PATHS or request.command == "OPTIONS":
+            return True
+        return is_bearer(request.headers.get("AUTHORIZATION", ""), self._token)
+
+    def body_limit(self, request: _Parser) -> int:
+        if request.command == "PUT":
+            return self.upload
+        kind = request.headers.get("CONTENT_TYPE", "").lower()
+        return self.form if kind.startswith("multipart/") else self.text
+
+
+class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
+    channel_class = _Channel
+    limits: _Limits
+
+    def maintenance(self, now: float) -> None:
+        """Close idle connections, as waitress does, and those that drip."""
+        super().maintenance(now)
+        clock = time.monotonic()
+        for channel in self.active_channels.values():
+            request = channel.request
+            if request is not None and request.is_too_slow(clock):
+                channel.will_close = True
+
+
+class Server:
+    """A listening server: `run` serves until `close` is called from another thread."""
+
+    def __init__(self, app: App, settings: ApiSettings, host: str, port: int) -> None:
+        limits = _Limits(settings)
+        adjustments = Adjustments(
+            host=host,
+            port=port,
+            threads=THREADS,
+            connection_limit=1000,
+            asyncore_use_poll=True,
+            channel_timeout=30,
+            cleanup_interval=1,
+            # Read on while a request is worked on: so a client that hangs up is noticed, and
+            # the job that it waited for is cancelled.
+            channel_request_lookahead=1,
+            max_request_header_size=32768,
+            max_request_body_size=limits.form + 1,
+            clear_untrusted_proxy_headers=True,
+            expose_tracebacks=False,
+            ident=None,
+        )
+        self._map: dict[int, Any] = {}
+        self._dispatcher = ThreadedTaskDispatcher()
+        self._stopping = threading.Event()
+        # A name may have several addresses; with port 0 they would get different ports.
+        addresses = adjustments.listen if port else adjustments.listen[:1]
+        try:
+            self._listeners = [
+                _Listener(
+                    app,
+                    self._map,
+                    dispatcher=self._dispatcher,
+                    adj=adjustments,
+                    sockinfo=address,
+                )
+                for address in addresses
+            ]
+        except OSError:
+            wasyncore.close_all(self._map)
+            raise
+        for listener in self._listeners:
+            listener.limits = limits
+        self._dispatcher.set_thread_count(THREADS)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._listeners[0].effective_port)
+
+    def run(self) -> None:
+        """Serve until `close`."""
+        try:
+            while not self._stopping.is_set():
+                wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
+        finally:
+            for listener in self._listeners:
+                listener.accepting = False
+            self._dispatcher.shutdown(cancel_pending=True, timeout=5)
+            wasyncore.close_all(self._map)
+
+    def close(self) -> None:
+        """End `run`; may be called from any thread and from a signal handler."""
+        self._stopping.set()
+        self._listeners[0].pull_trigger()
+
+
+def serve(
+    app: App, settings: ApiSettings, host: str, port: int, *, spool: Path | None = None
+) -> Server:
+    """Listen on an address; port 0 takes a free one.
+
+    Args:
+        app: from `create_app`.
+        settings: token and limits.
+        host: address or name.
+        port: TCP port.
+        spool: where bodies wait until they are read. Else the system's temporary
+            folder, which may be small or in memory.
+
+    Raises:
+        OSError: the address cannot be taken.
+    """
+    if spool is not None:
+        spool.mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = str(spool)  # waitress has no option for it
+    return Server(app, settings, host, port)
+
+
+def _too_large(limit: int) -> str:
+    return f"the body is larger than the limit of {limit} bytes"

@@ -1,0 +1,351 @@
+"""How the rest of the program talks to the queue: from any thread, over one connection.
+
+Every request can be repeated without harm (a job's id is chosen before it is
+submitted), so a connection that breaks is made again and what was not
+answered is asked again. A restart of the dispatcher is a delay, no error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from daemon import wire
+from daemon.jobs import ForbiddenMove, Job, NewJob, NoSuchJob, NotEnded, State, Submitted
+from daemon.queue import CancelOutcome
+
+_JOBS_PER_MESSAGE = 500
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two tries to connect
+_REFUSALS = {kind.__name__: kind for kind in (NoSuchJob, NotEnded, ForbiddenMove)}
+
+
+class QueueUnavailable(ConnectionError):
+    """The dispatcher did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `remove` did."""
+
+    #: It was pending or running, and is cancelled.
+    cancelled: bool
+    #: It had ended, and is gone.
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """A change of one job, or its progress."""
+
+    #: `missed`: the connection was lost, and with it an unknown number of news of any job.
+    state: State | Literal["deleted", "missed"]
+    #: The job.
+    id: str = ""
+    #: Number of the event in the job's log; None for progress.
+    number: int | None = None
+    attempt: int = 0
+    #: Unix seconds.
+    at: float = 0.0
+    worker: str | None = None
+    text: str | None = None
+    #: Share done, 0 to 1; None when this is a change of state.
+    progress: float | None = None
+    step: str | None = None
+
+
+class Subscription:
+    """News of all jobs as they come. Iterate, or `get` with a timeout; close when done."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._news: queue.SimpleQueue[News | None] = queue.SimpleQueue()
+
+    def put(self, news: News | None) -> None:
+        """Add one; None ends the iteration."""
+        self._news.put(news)
+
+    def get(self, timeout: float | None = None) -> News | None:
+        """The next one; None when there is none in time, or the client was closed."""
+        try:
+            return self._news.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def __iter__(self) -> Iterator[News]:
+        while (news := self._news.get()) is not None:
+            yield news
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._client.unsubscribe(self)
+
+
+class Client:
+    """A connection to the dispatcher, made when it is first needed."""
+
+    def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
+        """Prepare a connection.
+
+        Args:
+            path: the dispatcher's socket.
+            timeout: seconds that any request may take, reconnecting included.
+        """
+        self._path = path
+        self._timeout = timeout
+        self._numbers = itertools.count(1)
+        self._lock = threading.RLock()
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        #: Requests that wait for their answer; all are sent again on a new connection.
+        self._asked: dict[int, tuple[bytes, Future[Any]]] = {}
+        self._subscriptions: list[Subscription] = []
+        self._closed = threading.Event()
+
+    # -- requests ----------------------------------------------------------------------------
+    def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
+        """Add jobs to the queue; they are durable when this returns.
+
+        A job whose id or idempotency key is known gives the job that exists.
+
+        Raises:
+            QueueUnavailable: the dispatcher did not answer. Jobs may have been added; submitting
+                them again does no harm.
+        """
+        pieces = [
+            self._ask({"do": "submit", "jobs": [asdict(job) for job in some]})
+            for some in _pieces(jobs)
+        ]
+        answers = [self._answer(piece, self._timeout) for piece in pieces]
+        return [Submitted(**one) for answer in answers for one in answer]
+
+    def wait(self, job: str, timeout: float | None = None) -> Job:
+        """The job, once it has ended.
+
+        Args:
+            timeout: seconds; None waits for ever, through restarts of the dispatcher too.
+
+        Raises:
+            NoSuchJob: there is none.
+            TimeoutError: it has not ended in time. It goes on.
+        """
+        number = self._ask({"do": "wait", "id": job})
+        try:
+            return Job(**self._answer(number, timeout))
+        except QueueUnavailable:
+            self._ask({"do": "forget_wait", "id": job, "waiting": number})
+            raise TimeoutError(f"job {job} has not ended within {timeout} s") from None
+
+    def submit_and_wait(self, job: NewJob, timeout: float | None = None) -> Job:
+        """Submit one job and wait until it has ended.
+
+        Raises:
+            QueueUnavailable: the job could not be submitted.
+            TimeoutError: it has not ended in time. It goes on.
+        """
+        (submitted,) = self.submit([job])
+        return self.wait(submitted.id, timeout)
+
+    def cancel(self, job: str) -> CancelOutcome:
+        """Cancel a job.
+
+        Returns:
+            "cancelled" (it was pending), "cancelling" (it runs; it is cancelled within 2 s),
+            "delivering" (too late: its files are on their way) or "ended".
+
+        Raises:
+            NoSuchJob: there is none.
+        """
+        outcome: CancelOutcome = self._request({"do": "cancel", "id": job})
+        return outcome
+
+    def remove(self, job: str) -> Removed:
+        """Cancel a job that has not ended; delete one that has.
+
+        Raises:
+            NoSuchJob: there is none.
+        """
+        return Removed(**self._request({"do": "remove", "id": job}))
+
+    def retry(self, job: str) -> None:
+        """Run a failed or cancelled job again, from its first step.
+
+        Raises:
+            NoSuchJob: there is none.
+            ForbiddenMove: it has not failed and was not cancelled.
+        """
+        self._request({"do": "retry", "id": job})
+
+    def delete(self, job: str) -> None:
+        """Forget an ended job, and remove its results.
+
+        Raises:
+            NoSuchJob: there is none.
+            NotEnded: it is pending or running.
+        """
+        self._request({"do": "delete", "id": job})
+
+    def stats(self) -> dict[str, Any]:
+        """What the dispatcher and its workers are at."""
+        answer: dict[str, Any] = self._request({"do": "stats"})
+        return answer
+
+    def drain(self) -> None:
+        """Have the dispatcher start nothing more, and end when what runs has ended."""
+        self._request({"do": "drain"})
+
+    def subscribe(self) -> Subscription:
+        """Hear of every change of every job from now on, and of their progress."""
+        subscription = Subscription(self)
+        with self._lock:
+            self._subscriptions.append(subscription)
+        self._request({"do": "subscribe"})
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription."""
+        with self._lock:
+            if subscription in self._subscriptions:
+                self._subscriptions.remove(subscription)
+        subscription.put(None)
+
+    def close(self) -> None:
+        """Close the connection; whoever still waits gets `QueueUnavailable`."""
+        self._closed.set()
+        with self._lock:
+            if self._socket is not None:
+                # A plain close would leave the reading thread waiting for ever.
+                self._socket.shutdown(socket.SHUT_RDWR)
+            asked, self._asked = self._asked, {}
+            subscriptions, self._subscriptions = self._subscriptions, []
+        for _, future in asked.values():
+            future.set_exception(QueueUnavailable("the connection to the queue was closed"))
+        for subscription in subscriptions:
+            subscription.put(None)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=1.0)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- asking ------------------------------------------------------------------------------
+    def _request(self, message: dict[str, Any]) -> Any:
+        return self._answer(self._ask(message), self._timeout)
+
+    def _ask(self, message: dict[str, Any]) -> int:
+        number = next(self._numbers)
+        data = wire.encode({"n": number, **message})
+        with self._lock:
+            if self._closed.is_set():
+                raise QueueUnavailable("the connection to the queue was closed")
+            self._asked[number] = data, Future()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._read, name="queue", daemon=True)
+                self._thread.start()
+            elif self._socket is not None:
+                self._send(data)
+        return number
+
+    def _send(self, data: bytes) -> None:
+        assert self._socket is not None
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            # The reading thread sees the same, connects again, and sends everything again.
+            self._socket.close()
+
+    def _answer(self, number: int, timeout: float | None) -> Any:
+        entry = self._asked.get(number)
+        if entry is None:
+            raise QueueUnavailable("the connection to the queue was closed")
+        try:
+            return entry[1].result(timeout)
+        except FutureTimeoutError:
+            raise QueueUnavailable(
+                f"the queue's dispatcher at {self._path} did not answer within {timeout} s"
+            ) from None
+        finally:
+            with self._lock:
+                self._asked.pop(number, None)
+
+    # -- reading -----------------------------------------------------------------------------
+    def _read(self) -> None:
+        """Keep a connection as long as this client is open; runs in a thread of its own."""
+        pause = _FIRST_PAUSE
+        before = False
+        while not self._closed.is_set():
+            try:
+                sock = wire.connect(self._path, self._timeout)
+            except OSError:
+                self._closed.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            pause = _FIRST_PAUSE
+            self._welcome(sock, again=before)
+            before = True
+            self._take_answers(sock)
+            with self._lock:
+                self._socket = None
+            sock.close()
+
+    def _welcome(self, sock: socket.socket, *, again: bool) -> None:
+        with self._lock:
+            self._socket = sock
+            if self._closed.is_set():
+                sock.close()
+                return
+            if again and self._subscriptions:
+                self._send(wire.encode({"n": 0, "do": "subscribe"}))
+                for subscription in self._subscriptions:
+                    subscription.put(News(state="missed"))
+            for data, _ in list(self._asked.values()):
+                self._send(data)
+
+    def _take_answers(self, sock: socket.socket) -> None:
+        decoder = wire.Decoder()
+        while True:
+            try:
+                data = sock.recv(2**18)
+                decoder.feed(data)
+                for message in decoder.messages():
+                    self._take(message)
+            except OSError:
+                return
+            if not data:
+                return
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "news" in message:
+            news = [News(**one) for one in message["news"]]
+            with self._lock:
+                subscriptions = list(self._subscriptions)
+            for subscription in subscriptions:
+                for one in news:
+                    subscription.put(one)
+            return
+        with self._lock:
+            entry = self._asked.get(message["n"])
+        if entry is None or entry[1].done():
+            return
+        if "error" in message:
+            refusal = message["error"]
+            kind = _REFUSALS.get(refusal["kind"], ValueError)
+            entry[1].set_exception(kind(refusal["detail"]))
+        else:
+            entry[1].set_result(message["ok"])
+
+
+def _pieces(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
+    for start in range(0, len(jobs), _JOBS_PER_MESSAGE):
+        yield jobs[start : start + _JOBS_PER_MESSAGE]

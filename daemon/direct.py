@@ -1,0 +1,138 @@
+"""Runs orders without the daemon: `python -m daemon.direct`, a child of the command.
+
+User bytes are decoded here and not in the command's own process, so that a
+file that crashes a decoder is a message and not the end of everything.
+
+Lines of JSON both ways. In: the settings first, then `{"id", "order"}` or
+`{"probe": path}`. Out: any number of `{"progress", "step"}`, then one of
+`{"finished"}`, `{"error"}`. SIGTERM stops at the next block and tidies up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from daemon.execution import Claim, HandOver, Intent
+from daemon.settings import Settings
+from handlers.declare import Lane
+from handlers.errors import AudiollaError, Cancelled
+
+
+class DirectContext:
+    """What a job may ask for when no queue stands behind it."""
+
+    def __init__(self, scratch: Path, settings: Settings, tell: Any) -> None:
+        self.scratch = scratch
+        self.settings = settings
+        self.lane: Lane = "cpu"
+        self._tell = tell
+        self._told = -1.0
+        self.stopped = False
+
+    def progress(self, fraction: float, step: str) -> None:
+        """Pass it on, at most once per percent.
+
+        Raises:
+            Cancelled: SIGTERM came.
+        """
+        if self.stopped:
+            raise Cancelled("stopped")
+        if abs(fraction - self._told) >= 0.01:
+            self._told = fraction
+            self._tell({"progress": fraction, "step": step})
+
+    def intend(self, _: Intent) -> Sequence[Path]:
+        """Nobody else hands out names here, and nobody resumes: nothing to record."""
+        return ()
+
+
+def main() -> int:
+    """Serve the parent until it closes our input."""
+    # Libraries may print; the parent's lines must stay lines of JSON.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def tell(message: dict[str, Any]) -> None:
+        out.write(orjson.dumps(message) + b"\n")
+        out.flush()
+
+    settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    for line in sys.stdin.buffer:
+        request = orjson.loads(line)
+        if "probe" in request:
+            tell(_probe(request["probe"]))
+        else:
+            tell(_run(request["id"], request["order"], settings, tell))
+    return 0
+
+
+def _run(job: str, order: str, settings: Settings, tell: Any) -> dict[str, Any]:
+    from daemon.runner import run
+
+    with tempfile.TemporaryDirectory(prefix="audiolla-") as scratch:
+        context = DirectContext(Path(scratch), settings, tell)
+
+        def stop(*_: object) -> None:
+            context.stopped = True
+
+        signal.signal(signal.SIGTERM, stop)
+        claim = Claim(id=job, attempt=1, order=order)
+        try:
+            while True:
+                done = run(claim, context)
+                if not isinstance(done, HandOver):
+                    return {"finished": done.result}
+                # There is nobody to hand over to: go on at once, as the other lane.
+                context.lane = done.lane
+                claim = claim.model_copy(
+                    update={
+                        "next_step": done.next_step,
+                        "carried": done.carried,
+                        "finished": done.finished,
+                    }
+                )
+        except Exception as wrong:  # noqa: BLE001 - whatever it is, the parent must hear of it
+            return {"error": _told(wrong)}
+
+
+def _probe(path: str) -> dict[str, Any]:
+    from handlers.codecs.reader import open_sound
+    from rules.orders import path_from_text
+
+    try:
+        sound = open_sound(path_from_text(path))
+        tags = {} if sound.facts is None else sound.facts.metadata.tags
+        return {
+            "finished": {
+                "duration": sound.duration,
+                "channels": sound.channels,
+                "sample_rate": sound.rate,
+                "tags": {name: list(values) for name, values in tags.items()},
+            }
+        }
+    except (AudiollaError, OSError) as wrong:
+        return {"error": _told(wrong)}
+
+
+def _told(wrong: Exception) -> dict[str, Any]:
+    if isinstance(wrong, AudiollaError):
+        return {
+            "kind": wrong.kind,
+            "detail": wrong.detail,
+            "hint": wrong.hint,
+            "step": wrong.step,
+            "op": wrong.op,
+        }
+    return {"kind": "AudiollaError", "detail": f"unexpected {type(wrong).__name__}: {wrong}"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

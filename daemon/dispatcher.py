@@ -1,0 +1,598 @@
+"""The one writer of the queue: a loop that owns the database and the workers.
+
+    python -m daemon.dispatcher --settings FD --control FD [--run MODULE:FUNCTION] [--prefetch N]
+
+Everything that arrived in a turn of the loop is one transaction; what others
+are told about it is sent after the commit. `control` is a socket to the
+parent: `ready` is written there when clients are answered, `warm` when all
+workers are there. When it closes, running jobs are put back and the process
+ends. SIGTERM drains, a second one ends at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import random
+import selectors
+import signal
+import socket
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TextIO
+
+from daemon import wire
+from daemon.clock import Clock, SystemClock
+from daemon.desk import Client, Desk
+from daemon.faults import Fault
+from daemon.held import Held
+from daemon.jobs import LANES
+from daemon.lanes import Lanes, Worker
+from daemon.litter import Litter
+from daemon.migrate import UnusableDatabase
+from daemon.queue import Policy, Queue
+from daemon.reserve import Reserve
+from daemon.settings import Settings
+from daemon.store import Store
+from daemon.timers import Timers
+from daemon.wire import Channel, Closed
+from daemon.worker import read_settings
+from handlers.declare import Lane
+
+log = logging.getLogger(__name__)
+
+RUNNER = "daemon.runner:run"
+#: Seconds that a cancelled job may take to notice before its worker is killed.
+_CANCEL_GRACE = 1.5
+#: Estimated work that a worker may have at hand, in seconds, and the number of jobs.
+_POCKET_SECONDS, _POCKET_JOBS = 0.05, 32
+#: Seconds after which jobs are taken back from behind one that takes longer than was thought.
+_STUCK = 0.25
+_SAVE_PROGRESS = 2.0
+_RESTORE_RESERVE = 5.0
+_LONGEST_SLEEP = 60.0  # the wall clock may jump, so delayed jobs are looked at now and then
+_LOCK_PATIENCE = 10.0
+_KINDS_REMEMBERED = 1000
+
+
+class Dispatcher:
+    """The loop, and what it knows besides the queue."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        run: str = RUNNER,
+        prefetch: int = _POCKET_JOBS,
+        clock: Clock | None = None,
+        on_warm: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open the database, and put back what was left running.
+
+        Args:
+            run: module and function that workers run jobs with.
+            prefetch: jobs that a worker may have at hand when they are small.
+            on_warm: called once, when every lane has its workers.
+
+        Raises:
+            UnusableDatabase: it is damaged, newer than this program, or in use.
+        """
+        clock = clock or SystemClock()
+        self._settings = settings
+        self._clock = clock
+        self._prefetch = prefetch
+        self._on_warm = on_warm
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(settings)
+        self._reserve = Reserve(settings.data_dir / "reserve")
+        self._store = Store(settings.database, when_full=self._disk_full)
+        policy = Policy(
+            max_deaths=settings.job_max_deaths,
+            retry_base=settings.job_retry_delay,
+            retry_cap=settings.job_retry_delay_max,
+        )
+        self._queue = Queue(self._store, policy, clock, random.random)
+        self._timers = Timers(clock)
+        self._selector = selectors.DefaultSelector()
+        self._lanes = Lanes(settings, run=run, later=self._timers.after, started=self._watch_worker)
+        self._desk = Desk(
+            self._queue,
+            self._store,
+            stop_job=self._stop_job,
+            drain=self.drain,
+            stats=self._stats,
+        )
+        self._litter = Litter(settings)
+        self._listener = wire.listen(settings.socket)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._handouts: defaultdict[Worker, list[Held]] = defaultdict(list)
+        self._replies: list[tuple[Worker, dict[str, Any]]] = []
+        #: Clients that sent more than one turn may hold.
+        self._unread: set[Client] = set()
+        #: Seconds that jobs of an endpoint have taken lately.
+        self._typical: dict[str, float] = {}
+        #: Estimated seconds of the job that each lane was given last.
+        self._lately: dict[Lane, float] = dict.fromkeys(LANES, 1.0)
+        #: Channels whose other side did not take everything.
+        self._slow: set[Channel] = set()
+        self._saving = False
+        self._draining = False
+        self._ended = False
+        self._turns = 0
+
+    # -- the loop ----------------------------------------------------------------------------
+    def serve(self) -> None:
+        """Work until drained or told to end."""
+        self._litter.start()
+        self._lanes.fill()
+        self._forget_old()
+        while not self._ended:
+            self.turn()
+        self._close()
+
+    def turn(self) -> None:
+        """Wait for something to happen; make it durable; tell everybody."""
+        for key, _ in self._selector.select(0.0 if self._unread else self._timers.wait()):
+            key.data()
+        for client in list(self._unread):
+            self._serve(client)
+        self._timers.run()
+        self._release_due()
+        for lane in LANES:
+            self._assign(lane)
+        self._desk.prepare()
+        self._store.commit()
+        self._turns += 1
+        self._hand_out()
+        self._desk.tell()
+        self._mind_the_slow()
+        self._clean_up()
+        if self._draining and not self._queue.held:
+            self._ended = True
+
+    def _hand_out(self) -> None:
+        handouts, self._handouts = self._handouts, defaultdict(list)
+        for worker, jobs in handouts.items():
+            worker.channel.send({"do": "jobs", "jobs": [held.claim() for held in jobs]})
+            if worker.channel.broken:
+                for held in jobs:
+                    held.delivered = False
+            self._watch_pocket(worker)
+        replies, self._replies = self._replies, []
+        for worker, message in replies:
+            worker.channel.send(message)
+
+    def _mind_the_slow(self) -> None:
+        """Hear from the selector when those can take more who did not take everything."""
+        for worker in self._lanes:
+            self._listen(worker.channel, partial(self._on_worker, worker))
+        for client in list(self._desk.clients):
+            if client.channel.broken:
+                self._leave(client)
+            else:
+                self._listen(client.channel, partial(self._on_client, client))
+
+    def _listen(self, channel: Channel, handler: Callable[[], None]) -> None:
+        if bool(channel.unsent) != (channel in self._slow):
+            self._slow ^= {channel}
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.unsent else 0)
+            self._selector.modify(channel, events, handler)
+
+    def _clean_up(self) -> None:
+        queue = self._queue
+        for job in queue.litter:
+            self._litter.ended(job)
+        for job in queue.deleted:
+            self._litter.deleted(job)
+        queue.litter.clear()
+        queue.deleted.clear()
+        queue.ended.clear()
+
+    def watch(self, source: socket.socket, handler: Callable[[], None]) -> None:
+        """Call `handler` whenever something can be read from `source`."""
+        self._selector.register(source, selectors.EVENT_READ, handler)
+
+    # -- clients -----------------------------------------------------------------------------
+    def _accept(self) -> None:
+        sock, _ = self._listener.accept()
+        client = Client(Channel(sock))
+        self._desk.clients.add(client)
+        handler = partial(self._on_client, client)
+        self._selector.register(client.channel, selectors.EVENT_READ, handler)
+
+    def _on_client(self, client: Client) -> None:
+        client.channel.flush()
+        try:
+            client.channel.read()
+        except Closed:
+            self._leave(client)
+            return
+        self._serve(client)
+
+    def _serve(self, client: Client) -> None:
+        self._unread.discard(client)
+        try:
+            if self._desk.serve(client):
+                self._unread.add(client)
+        except Closed as senseless:
+            log.warning("a client is cut off: %s", senseless)
+            self._leave(client)
+
+    def _leave(self, client: Client) -> None:
+        self._unread.discard(client)
+        self._desk.leave(client)
+        self._forget_channel(client.channel)
+
+    def _forget_channel(self, channel: Channel) -> None:
+        self._slow.discard(channel)
+        self._selector.unregister(channel)
+        channel.close()
+
+    # -- handing out -------------------------------------------------------------------------
+    def _assign(self, lane: Lane) -> None:
+        """Choose who gets what is next, as long as somebody can take it."""
+        if self._draining or self._reserve.spent or not self._queue.has_ready(lane):
+            return
+        workers = self._lanes.serving(lane)
+        # Only as many jobs are looked up as are likely to be taken.
+        each = max(1, min(self._prefetch, int(_POCKET_SECONDS / max(self._lately[lane], 1e-6))))
+        room = sum(max(each - len(worker.pocket), 0) for worker in workers)
+        if not room:
+            return
+        now = self._clock.monotonic()
+        for held in self._queue.next_jobs(lane, room):
+            # A submitter may be wrong about its job, so what such jobs took lately counts too.
+            held.estimate = max(held.cost, self._typical.get(held.endpoint, 0.0))
+            worker = min(workers, key=lambda worker: (len(worker.pocket), worker.load))
+            if worker.pocket and not self._fits(worker, held, now):
+                break
+            self._lately[lane] = held.estimate
+            self._queue.claim(held, worker.label)
+            worker.pocket.append(held)
+            worker.load += held.estimate
+            self._handouts[worker].append(held)
+
+    def _fits(self, worker: Worker, held: Held, now: float) -> bool:
+        """True when a small job may wait behind others that will be done in an instant."""
+        return (
+            len(worker.pocket) < self._prefetch
+            and worker.load + held.estimate <= _POCKET_SECONDS
+            and now - worker.pocket[0].begun <= _POCKET_SECONDS
+        )
+
+    def _watch_pocket(self, worker: Worker) -> None:
+        if len(worker.pocket) > 1 and not worker.watched:
+            worker.watched = True
+            self._timers.after(_STUCK, partial(self._look_at_pocket, worker))
+
+    def _look_at_pocket(self, worker: Worker) -> None:
+        """Take jobs back from behind one that takes longer than was thought."""
+        worker.watched = False
+        if len(worker.pocket) > 1:
+            if self._clock.monotonic() - worker.pocket[0].begun >= _STUCK:
+                self._ask_back(worker)
+            else:
+                self._watch_pocket(worker)
+
+    def _ask_back(self, worker: Worker) -> None:
+        waiting = [held.id for held in list(worker.pocket)[1:]]
+        if waiting:
+            self._replies.append((worker, {"do": "drop", "ids": waiting}))
+
+    def _release_due(self) -> None:
+        if self._queue.has_delayed:
+            self._queue.has_delayed = False
+            wait = self._queue.release_due()
+            if wait is not None:
+                self._timers.after(min(wait, _LONGEST_SLEEP), self._look_for_due)
+
+    def _look_for_due(self) -> None:
+        self._queue.has_delayed = True
+
+    # -- workers -----------------------------------------------------------------------------
+    def _watch_worker(self, worker: Worker) -> None:
+        on_worker, on_words = partial(self._on_worker, worker), partial(self._on_words, worker)
+        self._selector.register(worker.channel, selectors.EVENT_READ, on_worker)
+        self._selector.register(worker.words.fd, selectors.EVENT_READ, on_words)
+
+    def _on_words(self, worker: Worker) -> None:
+        if not worker.words.hear():
+            self._selector.unregister(worker.words.fd)
+            worker.words.close()
+
+    def _on_worker(self, worker: Worker) -> None:
+        worker.channel.flush()
+        try:
+            worker.channel.read()
+            for message in worker.channel.messages():
+                self._handle(worker, message)
+        except Closed:
+            self._on_death(worker)
+
+    def _handle(self, worker: Worker, message: dict[str, Any]) -> None:
+        match message["do"]:
+            case "ready":
+                self._lanes.is_ready(worker)
+                self._say_warm()
+            case "dropped":
+                self._given_back(worker, set(message["ids"]))
+            case _ if not worker.pocket or worker.pocket[0].id != message["id"]:
+                log.error("%s speaks of a job that it does not run: %s", worker.label, message)
+                self._lanes.kill(worker)
+            case "progress":
+                self._queue.progress(worker.pocket[0], message["progress"], message["step"])
+                self._save_progress_later()
+            case "intend":
+                self._intend(worker, worker.pocket[0], message["intent"])
+            case _:
+                self._on_outcome(worker, message)
+
+    def _intend(self, worker: Worker, held: Held, intent: dict[str, Any]) -> None:
+        if held.cancel_requested and held.intent is None:
+            answer: dict[str, Any] = {"cancelled": True}
+        else:
+            answer = {"taken": self._queue.intend(held, intent)}
+        self._replies.append((worker, {"do": "intended", **answer}))
+
+    def _on_outcome(self, worker: Worker, message: dict[str, Any]) -> None:
+        """The begun job is off the worker's hands, one way or another."""
+        queue, held = self._queue, self._unpocket(worker)
+        took = self._clock.monotonic() - held.begun
+        unwanted = held.cancel_requested and held.intent is None
+        match message["do"]:
+            case "finished":
+                self._learn(held.endpoint, took)
+                queue.complete(held, message["result"], scratch=message["scratch"])
+            case "cancelled":
+                queue.end_cancelled(held, "cancelled while it ran")
+            case "failed" | "handover" if unwanted:
+                queue.end_cancelled(held, "cancelled while it ran")
+            case "failed":
+                queue.fail(held, Fault(**message["fault"]))
+            case "handover":
+                queue.hand_over(
+                    held,
+                    message["lane"],
+                    message["next_step"],
+                    message["carried"],
+                    message["finished"],
+                )
+        worker.jobs_done += 1
+        worker.memory = message.get("memory", worker.memory)
+        self._lanes.wear(worker)
+
+    def _unpocket(self, worker: Worker) -> Held:
+        held = worker.pocket.popleft()
+        worker.load -= held.estimate
+        if worker.pocket:
+            self._queue.begin(worker.pocket[0])
+        else:
+            worker.load = 0.0
+        return held
+
+    def _learn(self, endpoint: str, took: float) -> None:
+        if len(self._typical) > _KINDS_REMEMBERED:
+            self._typical.clear()
+        before = self._typical.get(endpoint, took)
+        self._typical[endpoint] = before + 0.2 * (took - before)
+
+    def _given_back(self, worker: Worker, dropped: set[str]) -> None:
+        for held in [held for held in worker.pocket if held.id in dropped]:
+            worker.pocket.remove(held)
+            worker.load -= held.estimate
+            self._untouched(held, f"not begun by {worker.label}")
+
+    def _untouched(self, held: Held, text: str) -> None:
+        if held.cancel_requested and held.intent is None:
+            self._queue.end_cancelled(held, "cancelled before it began")
+        else:
+            self._queue.put_back(held, text, untouched=True)
+
+    def _on_death(self, worker: Worker) -> None:
+        how = worker.bury()
+        self._forget_channel(worker.channel)
+        begun, waiting = None, list(worker.pocket)
+        worker.pocket.clear()
+        if waiting and waiting[0].delivered:
+            begun = waiting.pop(0)
+        if begun is not None:
+            log.warning("%s ended with %s while it ran job %s", worker.label, how, begun.id)
+            self._queue.lost(begun, how, worker.words.last())
+        for held in waiting:
+            self._untouched(held, f"put back: {worker.label} ended before it began")
+        self._lanes.remove(worker, how)
+
+    def _stop_job(self, job: str) -> None:
+        """Tell the worker of a cancelled job; kill it if it does not listen."""
+        for worker in self._lanes:
+            for held in worker.pocket:
+                if held.id == job:
+                    self._replies.append((worker, {"do": "drop", "ids": [job]}))
+                    self._replies.append((worker, {"do": "cancel", "id": job}))
+                    attempt = held.attempt
+                    insist = partial(self._insist, worker, held, attempt)
+                    self._timers.after(_CANCEL_GRACE, insist)
+                    return
+
+    def _insist(self, worker: Worker, held: Held, attempt: int) -> None:
+        still = worker.pocket and worker.pocket[0] is held and held.attempt == attempt
+        if still and held.intent is None:
+            log.warning("%s does not let go of the cancelled job %s", worker.label, held.id)
+            self._lanes.kill(worker)
+
+    # -- now and then ------------------------------------------------------------------------
+    def _save_progress_later(self) -> None:
+        if not self._saving:
+            self._saving = True
+            self._timers.after(_SAVE_PROGRESS, self._save_progress)
+
+    def _save_progress(self) -> None:
+        self._saving = False
+        self._queue.save_progress()
+
+    def _forget_old(self) -> None:
+        ttl = self._settings.job_ttl
+        more = self._queue.forget_older(ttl)
+        pause = 0.0 if more else min(max(ttl / 10, 1.0), _LONGEST_SLEEP)
+        self._timers.after(pause, self._forget_old)
+
+    def _disk_full(self) -> None:
+        if not self._reserve.spent:
+            self._timers.after(_RESTORE_RESERVE, self._restore_reserve)
+        self._reserve.give()
+
+    def _restore_reserve(self) -> None:
+        if not self._reserve.restore():
+            self._timers.after(_RESTORE_RESERVE, self._restore_reserve)
+
+    def _say_warm(self) -> None:
+        if self._lanes.complete:
+            self._on_warm()
+            self._on_warm = _nothing
+
+    def _stats(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "epoch": self._queue.epoch,
+            "turns": self._turns,
+            "draining": self._draining,
+            "disk_full": self._reserve.spent,
+            "running": len(self._queue.held),
+            "trouble": self._lanes.trouble,
+            "workers": [
+                {
+                    "name": worker.name,
+                    "pid": worker.process.pid,
+                    "lane": worker.lane,
+                    "state": worker.state,
+                    "jobs": [held.id for held in worker.pocket],
+                    "jobs_done": worker.jobs_done,
+                    "memory": worker.memory,
+                }
+                for worker in self._lanes
+            ],
+        }
+
+    # -- the end -----------------------------------------------------------------------------
+    def drain(self) -> None:
+        """Start nothing more; end when what runs has finished, or its time is over."""
+        if self._draining:
+            return
+        log.info("draining: %d jobs are at hand", len(self._queue.held))
+        self._draining = True
+        for worker in self._lanes:
+            self._ask_back(worker)
+        self._timers.after(self._settings.drain_timeout, self.end)
+
+    def end(self) -> None:
+        """Put back what runs, and end."""
+        self._ended = True
+
+    @property
+    def draining(self) -> bool:
+        """True after `drain`."""
+        return self._draining
+
+    def _close(self) -> None:
+        self._lanes.close()
+        for worker in self._lanes:
+            # Whoever waits for work ends in order; whoever runs a job must not go on with it.
+            worker.bury() if worker.pocket else worker.channel.close()
+        for worker in self._lanes:
+            for number, held in enumerate(worker.pocket):
+                text = "put back: the dispatcher was stopped"
+                self._queue.put_back(held, text, untouched=number > 0)
+        self._queue.save_progress()
+        self._desk.prepare()
+        self._store.commit()
+        self._desk.tell()
+        self._settings.socket.unlink(missing_ok=True)
+        for worker in self._lanes:
+            worker.bury(patience=1.0)
+        self._clean_up()
+        self._litter.stop(timeout=5.0)
+        self._store.close()
+        self._lock.close()
+
+
+def _nothing() -> None:
+    """Say nothing."""
+
+
+def _lock(settings: Settings) -> TextIO:
+    """Make sure that this is the data directory's only dispatcher.
+
+    Raises:
+        UnusableDatabase: another one runs.
+    """
+    path = settings.data_dir / "dispatcher.lock"
+    file = path.open("a+")
+    clock = SystemClock()
+    give_up = clock.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # One that was killed a moment ago may still hold it.
+            if clock.monotonic() > give_up:
+                raise UnusableDatabase(f"{settings.data_dir} is in use by another daemon") from None
+            threading.Event().wait(0.02)
+        else:
+            return file
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the process."""
+    parser = argparse.ArgumentParser(prog="daemon.dispatcher")
+    parser.add_argument("--settings", type=int, required=True)
+    parser.add_argument("--control", type=int, required=True)
+    parser.add_argument("--run", default=RUNNER)
+    parser.add_argument("--prefetch", type=int, default=_POCKET_JOBS)
+    given = parser.parse_args(arguments)
+
+    settings = read_settings(given.settings)
+    control = socket.socket(fileno=given.control)
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    wake, woken = socket.socketpair()
+    for end in (wake, woken):
+        end.setblocking(False)
+    signal.set_wakeup_fd(woken.fileno())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    try:
+        dispatcher = Dispatcher(
+            settings,
+            run=given.run,
+            prefetch=given.prefetch,
+            on_warm=lambda: control.sendall(b"warm\n"),
+        )
+    except UnusableDatabase as refusal:
+        control.sendall(f"refused {refusal}\n".encode())
+        log.error("%s", refusal)
+        return 3
+
+    def on_signal() -> None:
+        for number in wake.recv(100):
+            if number == signal.SIGTERM:
+                (dispatcher.end if dispatcher.draining else dispatcher.drain)()
+
+    def on_control() -> None:
+        if not control.recv(100):
+            log.warning("the parent is gone")
+            dispatcher.end()
+
+    control.sendall(b"ready\n")
+    dispatcher.watch(wake, on_signal)
+    dispatcher.watch(control, on_control)
+    dispatcher.serve()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,83 @@
+"""What went wrong with a job, whether it may pass, and when to try again."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from dataclasses import dataclass
+
+from handlers.declare import Lane
+from handlers.errors import AudiollaError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PASSING = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EAGAIN}
+)
+#: Class names, because the library that raises them is not imported here.
+_OUT_OF_MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error as it travels from a worker into the job's record."""
+
+    #: Class name of the error.
+    kind: str
+    #: What went wrong, in words.
+    detail: str
+    #: The same job may succeed later without anybody changing anything.
+    transient: bool = False
+    #: Field that it is about.
+    field: str | None = None
+    #: What to do about it.
+    hint: str | None = None
+    #: Index of the step that failed, and its operation.
+    step: int | None = None
+    op: str | None = None
+
+
+def fault_of(error: BaseException, lane: Lane) -> Fault:
+    """Describe an error that ended a job.
+
+    Args:
+        error: what the job raised.
+        lane: where it ran: a GPU's memory is shared and may be free later, while a sound that
+            does not fit into this machine's memory never will.
+    """
+    step, op = getattr(error, "step", None), getattr(error, "op", None)
+    if isinstance(error, AudiollaError):
+        return Fault(error.kind, error.detail, error.transient, error.field, error.hint, step, op)
+    name = type(error).__name__
+    if isinstance(error, OSError) and error.errno in _FULL | _PASSING:
+        kind = "StorageFull" if error.errno in _FULL else "StorageFailed"
+        return Fault(kind, str(error), transient=True, step=step, op=op)
+    if name in _OUT_OF_MEMORY:
+        detail = f"not enough memory on the {lane.upper()}: {error}".rstrip(": ")
+        return Fault(name, detail, transient=lane == "gpu", step=step, op=op)
+    return Fault(name, str(error) or name, step=step, op=op)
+
+
+def backoff(retries: int, *, base: float, cap: float, chance: float) -> float:
+    """Seconds until the next try: full jitter over a doubling span.
+
+    Args:
+        retries: tries that failed before this one.
+        base: span after the first failure, in seconds.
+        cap: longest span, in seconds.
+        chance: a random number in [0, 1).
+
+    Source: Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
+    """
+    # 2.0 ** 64 seconds is beyond any cap; the limit keeps the power finite.
+    span: float = min(cap, base * 2.0 ** min(retries, 64))
+    return span * chance
+
+
+def signal_name(exit_code: int) -> str:
+    """How a process ended, in words: `SIGSEGV`, or `exit code 3`."""
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:
+        return f"signal {-exit_code}"

@@ -1,0 +1,296 @@
+"""Runs all hot folders: finds their rule files, keeps them current, gives each its turn."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.client import News
+from daemon.clock import Clock, SystemClock
+from daemon.hotfolder import FolderStatus, HotFolder, Ledger, Queue
+from daemon.jobs import new_id
+from daemon.moves import write_whole
+from daemon.rulefiles import RuleFile, Stamp, find_rule_files, read_rules
+from daemon.settings import Settings
+from daemon.watch import Events
+from rules.load import Problem, RulesBroken
+from rules.model import FolderRules
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BrokenRules:
+    """A rule file that cannot be used."""
+
+    file: Path
+    problems: tuple[str, ...]
+    #: True while the rules that were there before it broke go on.
+    older_in_force: bool
+
+
+@dataclass(frozen=True)
+class FoldersStatus:
+    """Everything that `folders list` shows."""
+
+    folders: tuple[FolderStatus, ...]
+    broken: tuple[BrokenRules, ...]
+    #: Why some changes are only found by rescans; empty when events work.
+    trouble: str = ""
+
+
+class FolderManager:
+    """All hot folders of a daemon, in one thread of their own.
+
+    `start` begins, `stop` ends; between them nothing has to be called. Tests
+    call `turn` themselves instead.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        queue: Queue,
+        ledger: Ledger,
+        *,
+        clock: Clock | None = None,
+        new_job_id: Callable[[], str] = new_id,
+        listen: bool = True,
+    ) -> None:
+        """Nothing is read or started yet.
+
+        Args:
+            settings: where the folders and rules lie.
+            queue, ledger: where jobs go, and what became of them.
+            clock: the time.
+            new_job_id: chooses job ids.
+            listen: use the kernel's events; without, rescans find everything.
+        """
+        self._settings = settings
+        self._queue, self._ledger = queue, ledger
+        self._clock = clock or SystemClock()
+        self._new_job_id = new_job_id
+        self._wake = threading.Event()
+        self._turned = threading.Condition()
+        self._turns = 0
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._events = Events(self._lost) if listen else None
+        self._events_lost = False
+        self._stamps: dict[RuleFile, Stamp] = {}
+        self._folders: dict[RuleFile, HotFolder] = {}
+        #: Folders whose rule file is gone, until their last job has ended.
+        self._leaving: list[HotFolder] = []
+        self._broken: dict[RuleFile, tuple[Problem, ...]] = {}
+        self._next_reload = float("-inf")
+        self._status = FoldersStatus((), ())
+        # Held during a turn, and by those who change something between two.
+        self._lock = threading.Lock()
+
+    # -- life ------------------------------------------------------------------------------------
+    def start(self, news: Iterable[News] = ()) -> None:
+        """Begin to watch.
+
+        Args:
+            news: of jobs, as `daemon.client.Client.subscribe` gives them; without, the ends of
+                jobs are noticed a few seconds late.
+        """
+        self._thread = threading.Thread(target=self._run, name="folders", daemon=True)
+        self._thread.start()
+        threading.Thread(target=self._hear, args=(news,), name="folder news", daemon=True).start()
+
+    def _hear(self, news: Iterable[News]) -> None:
+        for one in news:
+            self.heard(one)
+
+    def stop(self) -> None:
+        """Take nothing more; returns when the turn in progress has ended."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            for folder in self._everyone():
+                folder.close()
+            if self._events is not None:
+                self._events.close()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                due = self.turn()
+            except Exception:
+                # A fault in one turn must not end the watching of all folders for good.
+                log.exception("a turn of the hot folders broke off; going on in a second")
+                due = self._clock.monotonic() + 1.0
+            self._wake.wait(max(0.0, due - self._clock.monotonic()))
+
+    def turn(self) -> float:
+        """Do all that can be done now; the time (monotonic) at which there may be more."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if now >= self._next_reload:
+                self._reload()
+                self._next_reload = now + self._settings.rescan_interval
+            lost, self._events_lost = self._events_lost, False
+            due = [self._next_reload]
+            for folder in self._everyone():
+                if lost:
+                    folder.rescan_soon()
+                due.append(folder.turn())
+            self._leaving = [folder for folder in self._leaving if folder.busy]
+            self._status = self._look()
+        with self._turned:
+            self._turns += 1
+            self._turned.notify_all()
+        return min(due)
+
+    def _everyone(self) -> list[HotFolder]:
+        return [*self._folders.values(), *self._leaving]
+
+    # -- from other threads ----------------------------------------------------------------------
+    def heard(self, news: News) -> None:
+        """Something happened to a job."""
+        if news.state == "missed":
+            for folder in self._everyone():
+                folder.reconcile_soon()
+        elif news.state in ("completed", "failed", "cancelled"):
+            for folder in self._everyone():
+                folder.heard(news.id, news.state)
+        else:
+            return
+        self._wake.set()
+
+    def status(self) -> FoldersStatus:
+        """How things stood after the last turn."""
+        return self._status
+
+    def scan(self, timeout: float = 30.0) -> FoldersStatus:
+        """Look through all folders and rule files now, trusting no cache.
+
+        Returns:
+            How things stand afterwards, or after `timeout` seconds.
+        """
+        with self._lock:
+            self._next_reload = float("-inf")
+            for folder in self._everyone():
+                folder.rescan_soon(everything=True)
+                folder.reconcile_soon()
+        with self._turned:
+            target = self._turns + 1
+            self._wake.set()
+            self._turned.wait_for(lambda: self._turns >= target, timeout)
+        return self._status
+
+    def bring_back(self, job: str) -> bool:
+        """Move the file of a failed job back to `processing`, so that the job can be retried.
+
+        Returns:
+            False when the job is of no hot folder, or its file is not in `failed` any more.
+        """
+        record = self._ledger.job(job)
+        if record is None or record.source != "folder":
+            return False
+        name = record.endpoint.partition("/")[0]
+        with self._lock:
+            return any(
+                folder.bring_back(record)
+                for folder in self._everyone()
+                if folder.rules.name == name
+            )
+
+    def _lost(self) -> None:
+        self._events_lost = True
+        self._wake.set()
+
+    # -- rule files ------------------------------------------------------------------------------
+    def _reload(self) -> None:
+        """Adopt what has changed on disk; a broken file leaves the older rules in force."""
+        stamps = find_rule_files(self._settings)
+        for file in [f for f in self._stamps if f not in stamps]:
+            del self._stamps[file]
+            self._broken.pop(file, None)
+            folder = self._folders.pop(file, None)
+            if folder is not None:
+                log.info("%s: no longer a hot folder", folder.rules.name)
+                folder.retire()
+                self._leaving.append(folder)
+        for file, stamp in stamps.items():
+            if self._stamps.get(file) != stamp:
+                try:
+                    self._adopt(file, self._read(file))
+                except RulesBroken as broken:
+                    self._tell_broken(file, broken)
+                except OSError as wrong:
+                    # Not the file's fault: a share that is not mounted, a disk that is full.
+                    self._tell_broken(file, RulesBroken([Problem(file.path, str(wrong))]))
+                    continue
+                self._stamps[file] = stamp
+
+    def _read(self, file: RuleFile) -> FolderRules:
+        rules = read_rules(file, self._settings)
+        for other, folder in self._folders.items():
+            if other != file and _overlap(rules.root, folder.rules.root):
+                text = f"{rules.root} overlaps {folder.rules.root}, which {other.path} is about"
+                raise RulesBroken([Problem(file.path, text, field="folder")])
+        return rules
+
+    def _adopt(self, file: RuleFile, rules: FolderRules) -> None:
+        folder = self._folders.get(file)
+        if folder is None or not folder.adopt(rules):
+            if not rules.root.is_dir() and self._settings.folders in rules.root.parents:
+                rules.root.mkdir(parents=True)
+            fresh = self._open(rules)
+            if folder is not None:
+                folder.retire()
+                self._leaving.append(folder)
+            # Whoever cleared up the same `processing` before leaves it to the new one.
+            mine = rules.stages.processing
+            self._leaving = [f for f in self._leaving if f.rules.stages.processing != mine]
+            self._folders[file] = fresh
+        log.info("%s: %d rules from %s", rules.name, len(rules.rules), rules.file)
+        if self._broken.pop(file, None) is not None or file.error_file.exists():
+            file.error_file.unlink(missing_ok=True)
+
+    def _open(self, rules: FolderRules) -> HotFolder:
+        return HotFolder(
+            rules,
+            self._queue,
+            self._ledger,
+            self._clock,
+            self._new_job_id,
+            listen=None if self._events is None else self._events.ears,
+            wake=self._wake.set,
+            rescan_interval=self._settings.rescan_interval,
+            max_attempts=self._settings.job_max_attempts,
+        )
+
+    def _tell_broken(self, file: RuleFile, broken: RulesBroken) -> None:
+        if self._broken.get(file) == broken.problems:
+            return
+        self._broken[file] = broken.problems
+        for problem in broken.problems:
+            log.error("%s", problem)
+        older = "The rules before this change are in force." if file in self._folders else ""
+        text = "\n".join([*map(str, broken.problems), older]).rstrip() + "\n"
+        try:
+            write_whole(file.error_file, text.encode("utf-8", "replace"))
+        except OSError as wrong:
+            log.warning("%s cannot be written: %s", file.error_file, wrong.strerror)
+
+    def _look(self) -> FoldersStatus:
+        return FoldersStatus(
+            folders=tuple(folder.status() for folder in self._everyone()),
+            broken=tuple(
+                BrokenRules(file.path, tuple(map(str, problems)), file in self._folders)
+                for file, problems in self._broken.items()
+            ),
+            trouble="" if self._events is None else self._events.trouble,
+        )
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one == other or one in other.parents or other in one.parents

@@ -1,0 +1,524 @@
+"""One hot folder: takes what is complete, puts it on the queue, and clears up afterwards.
+
+Where a file lies tells all that has to be known of it after a crash:
+
+    a/x.wav                            not taken yet
+    processing/<job id>/a/x.wav        taken; the queue has the job, or gets it
+    done/a/x.wav, failed/a/x.wav       the job has ended
+
+Each step between them is one rename. The job's id is chosen before the first,
+so whatever a crash leaves in `processing` is either known to the queue or can
+be handed to it under that id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from daemon.arrivals import Arrivals, Arrived, stamp_at
+from daemon.clock import Clock
+from daemon.jobs import ENDED, Job, NewJob, State, Submitted
+from daemon.mounts import Mount, mount_of
+from daemon.moves import PART_PREFIX, fsync_folder, move, move_numbered, remove_empty
+from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_path, write_reason
+from daemon.rulefiles import ERROR_NAME, NAME
+from daemon.watch import Deaf, Ears, Inbox
+from handlers.errors import AudiollaError
+from rules.match import FileFacts
+from rules.model import FolderRules
+from rules.orders import Order, path_to_text
+from rules.plan import NoRuleMatches, plan, printable
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 256
+"""Files that are taken and submitted together: one commit of the queue for all of them."""
+_RECONCILE_SECONDS: Final = 10.0
+_SHOWN: Final = 20
+
+
+class Queue(Protocol):
+    """What a folder needs of the queue: `daemon.client.Client`."""
+
+    def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
+        """Put jobs on the queue; durable when it returns. An id that is known is left as it is."""
+
+
+class Ledger(Protocol):
+    """What it needs to know of jobs: `daemon.reader.JobReader`."""
+
+    def job(self, job: str) -> Job | None:
+        """The job of this id."""
+
+    def known(self, ids: Sequence[str]) -> dict[str, State]:
+        """The states of those of these ids that exist."""
+
+
+@dataclass(frozen=True)
+class FolderStatus:
+    """One hot folder as `folders list` shows it."""
+
+    name: str
+    root: Path
+    file: Path
+    rules: tuple[str, ...]
+    #: `events` or `rescan`, and the file system that decided it.
+    method: str
+    mount: str
+    #: Files in the inbox that are not complete yet, and why the first of them wait.
+    waiting: int
+    waiting_for: tuple[tuple[str, str], ...]
+    #: Files whose job waits or runs.
+    processing: int
+    #: Files that stay in the inbox because no rule takes them.
+    left: int
+    #: Taken and failed since the start.
+    taken: int
+    failed: int
+    #: Why nothing is taken at the moment; empty when all is well.
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A file that is in `processing`."""
+
+    job: str
+    rel: str
+
+
+class HotFolder:
+    """Runs one folder. All happens in `turn`; `hint` and `heard` may come from any thread."""
+
+    def __init__(
+        self,
+        rules: FolderRules,
+        queue: Queue,
+        ledger: Ledger,
+        clock: Clock,
+        new_id: Callable[[], str],
+        *,
+        listen: Callable[[Callable[[str, str], None]], Ears] | None = None,
+        wake: Callable[[], None] = lambda: None,
+        rescan_interval: float = 2.0,
+        max_attempts: int = 5,
+        mount: Mount | None = None,
+    ) -> None:
+        """Make the stage folders; no file is looked at yet.
+
+        Args:
+            rules: what is done here.
+            queue: where jobs go.
+            ledger: what became of them.
+            clock: the time.
+            new_id: chooses job ids.
+            listen: gives ears that report to a function; None for rescans alone.
+            wake: called when a hint has come.
+            rescan_interval: seconds between two rescans.
+            max_attempts: tries of a job whose fault may pass.
+            mount: what the folder lies on; found out if not given.
+
+        Raises:
+            OSError: the folder is not there, or its stages cannot be made.
+        """
+        self._rules = rules
+        self._queue, self._ledger = queue, ledger
+        self._clock, self._new_id, self._wake = clock, new_id, wake
+        self._rescan_interval = rescan_interval
+        self._max_attempts = max_attempts
+        self.mount = mount or mount_of(rules.root)
+        # A share that is not mounted must not get stages in its empty mount point's place.
+        os.stat(rules.root)
+        for folder in rules.stages.all:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._listens = listen is not None and self.mount.local
+        inbox = Inbox(
+            rules.root,
+            recurse=rules.recurse,
+            reserved=rules.reserved | {rules.root / NAME, rules.root / ERROR_NAME},
+            ears=listen(self.hint) if listen is not None and self._listens else Deaf(),
+        )
+        self._arrivals = Arrivals(
+            inbox, clock, rules.settle, local=self.mount.local, rescan_interval=rescan_interval
+        )
+        self._in_hand: dict[str, _Taken] = {}
+        #: Taken, but the queue has not confirmed them.
+        self._unsent: list[NewJob] = []
+        self._heard: deque[tuple[str, State]] = deque()
+        self._next_reconcile = float("-inf")
+        self._recovered = self._retired = False
+        self._taken = self._failed = 0
+        self.problem = ""
+
+    @property
+    def rules(self) -> FolderRules:
+        """The rules in force."""
+        return self._rules
+
+    def adopt(self, rules: FolderRules) -> bool:
+        """Put other rules in force; False if they move the folder or a stage: start anew then."""
+        old = self._rules
+        if (rules.root, rules.stages, rules.recurse, rules.reserved) != (
+            old.root,
+            old.stages,
+            old.recurse,
+            old.reserved,
+        ):
+            return False
+        self._rules = rules
+        self._arrivals.settle(rules.settle)
+        return True
+
+    # -- the outside world -----------------------------------------------------------------------
+    def hint(self, folder: str, name: str) -> None:
+        """Something happened to a name in a folder. Any thread may say so."""
+        self._arrivals.hint(folder, name)
+        self._wake()
+
+    def heard(self, job: str, state: State) -> None:
+        """A job has ended. Any thread may say so; jobs of others are no matter."""
+        if job in self._in_hand:
+            self._heard.append((job, state))
+
+    def rescan_soon(self, *, everything: bool = False) -> None:
+        """Look through the folder in the next turn; `everything` trusts no modification time."""
+        self._arrivals.rescan_soon(everything=everything)
+
+    def reconcile_soon(self) -> None:
+        """Ask about every job in hand in the next turn: the end of some may have been missed."""
+        self._next_reconcile = float("-inf")
+
+    def retire(self) -> None:
+        """Take nothing more; only clear up after the jobs in hand."""
+        self._retired = True
+        self._arrivals.close()
+
+    @property
+    def busy(self) -> bool:
+        """True while a file of this folder is in `processing`."""
+        return bool(self._in_hand)
+
+    def status(self) -> FolderStatus:
+        """How things stand."""
+        rules = self._rules
+        waiting = self._arrivals.waiting
+        shown = list(waiting.items())[:_SHOWN]
+        return FolderStatus(
+            name=rules.name,
+            root=rules.root,
+            file=rules.file,
+            rules=tuple(rule.name for rule in rules.rules),
+            method="events" if self._listens else "rescan",
+            mount=self.mount.kind,
+            waiting=len(waiting),
+            waiting_for=tuple((printable(self._rel(path)), why) for path, why in shown),
+            processing=len(self._in_hand),
+            left=self._arrivals.left,
+            taken=self._taken,
+            failed=self._failed,
+            problem=self.problem,
+        )
+
+    def close(self) -> None:
+        """Stop listening. What is in `processing` stays there for the next start."""
+        self._arrivals.close()
+
+    # -- one turn --------------------------------------------------------------------------------
+    def turn(self) -> float:
+        """Do all that can be done now; the time (monotonic) at which there may be more.
+
+        A fault of the disk or a queue that does not answer pauses the folder until the next
+        rescan; nothing is forgotten.
+        """
+        try:
+            if not self._recovered:
+                self._recover()
+            self._clear_up()
+            self._send()
+            if not self._retired:
+                self._take(self._arrivals.complete())
+        except (OSError, AudiollaError) as wrong:
+            self._pause(wrong)
+            return self._clock.monotonic() + self._rescan_interval
+        if self.problem:
+            log.info("%s: goes on", self._rules.name)
+            self.problem = ""
+        return min(self._arrivals.next_due, self._next_reconcile)
+
+    def _pause(self, wrong: OSError | AudiollaError) -> None:
+        problem = str(wrong)
+        if isinstance(wrong, OSError) and wrong.strerror:
+            problem = wrong.strerror
+            if wrong.filename:
+                problem += f" ({printable(os.fsdecode(wrong.filename))})"
+        if problem != self.problem:
+            log.warning("%s: paused: %s", self._rules.name, problem)
+        self.problem = problem
+
+    # -- taking ----------------------------------------------------------------------------------
+    def _take(self, complete: list[Arrived]) -> None:
+        for start in range(0, len(complete), BATCH):
+            for number, arrived in enumerate(complete[start : start + BATCH], start):
+                try:
+                    self._take_one(arrived)
+                except OSError:
+                    for later in complete[number:]:
+                        self._arrivals.again(later.path)
+                    self._commit()
+                    raise
+            self._commit()
+
+    def _take_one(self, arrived: Arrived) -> None:
+        path = arrived.path
+        try:
+            before = os.lstat(path)
+            if arrived.truncated and self._rules.settle.truncated == "fail":
+                error = f"{arrived.truncated}; it was probably cut off on its way"
+                self._refuse(path, "Truncated", error)
+                return
+            job = self._new_id()
+            rel = self._rel(path)
+            at = self._rules.stages.processing / job / rel
+            new = self._job(job, rel, before.st_size, at)
+            at.parent.mkdir(parents=True)
+            move(Path(path), at, durable=False)
+        except NoRuleMatches as nothing:
+            if self._rules.no_match == "leave":
+                self._arrivals.leave(path, stamp_at(path))
+            else:
+                self._refuse(path, nothing.kind, nothing.detail)
+            return
+        except FileNotFoundError:
+            if os.path.lexists(path):
+                raise  # it is `processing` that is missing
+            self._arrivals.gone(path)
+            return
+        # Under its new name nobody opens it any more, so this second look is the last word.
+        # (A copy on another file system is nobody else's in any case.)
+        same_disk = at.lstat().st_dev == before.st_dev
+        if same_disk and not self._arrivals.is_still(path, os.fspath(at)):
+            self._give_back(at, path)
+            return
+        self._arrivals.gone(path)
+        self._unsent.append(new)
+        self._in_hand[job] = _Taken(job, rel)
+        self._taken += 1
+
+    def _give_back(self, at: Path, path: str) -> None:
+        """Somebody opened the file in the moment before it was taken."""
+        put = move_numbered(at, Path(path), durable=False)
+        remove_empty(at.parent, self._rules.stages.processing)
+        self._arrivals.gone(path)
+        self._arrivals.again(os.fspath(put), 0.1)
+
+    def _job(self, job: str, rel: str, size: int, at: Path) -> NewJob:
+        rules = self._rules
+        planned = plan(rules, FileFacts(rel, size), at)
+        return NewJob(
+            id=job,
+            order=planned.order.model_dump_json(exclude_defaults=True),
+            source="folder",
+            endpoint=f"{rules.name}/{planned.rule}" if planned.rule else rules.name,
+            input_name=printable(rel),
+            lane=planned.lane,
+            priority=rules.priority,
+            share=f"folder:{rules.name}",
+            weight=rules.weight,
+            group=f"folder:{rules.name}" if rules.limit else "",
+            group_limit=rules.limit,
+            max_attempts=self._max_attempts,
+        )
+
+    def _commit(self) -> None:
+        """First the files are in `processing` for good, then the queue may know of them."""
+        if not self._unsent:
+            return
+        processing = self._rules.stages.processing
+        for folder in {self._file(self._in_hand[new.id]).parent for new in self._unsent}:
+            fsync_folder(folder)
+        fsync_folder(processing)
+        self._send()
+
+    def _send(self) -> None:
+        while self._unsent:
+            batch = self._unsent[:BATCH]
+            answers = self._queue.submit(batch)
+            del self._unsent[: len(batch)]
+            # A job that an earlier start submitted may have ended while nobody was here.
+            self._ended({answer.id: answer.state for answer in answers if answer.state in ENDED})
+
+    # -- clearing up -----------------------------------------------------------------------------
+    def _clear_up(self) -> None:
+        heard = [self._heard.popleft() for _ in range(len(self._heard))]
+        try:
+            self._ended(dict(heard))
+        except (OSError, AudiollaError):
+            self._heard.extend(heard)
+            raise
+        now = self._clock.monotonic()
+        if now >= self._next_reconcile:
+            self._reconcile()
+            # Where a hundred thousand are in hand, asking takes a while: ask less often.
+            took = self._clock.monotonic() - now
+            self._next_reconcile = now + max(_RECONCILE_SECONDS, 50 * took)
+
+    def _reconcile(self) -> None:
+        """Ask the queue about every job whose end may have been missed."""
+        unsent = {new.id for new in self._unsent}
+        ids = [job for job in self._in_hand if job not in unsent]
+        states = self._ledger.known(ids)
+        self._ended({job: state for job, state in states.items() if state in ENDED})
+        for job in ids:
+            if job not in states:
+                # Its record was deleted before its file was cleared up: it is a new job again.
+                self._resume(self._in_hand.pop(job))
+
+    def _ended(self, jobs: Mapping[str, State]) -> None:
+        for job, state in jobs.items():
+            taken = self._in_hand.get(job)
+            if taken is None:
+                continue
+            record = None if state == "completed" else self._ledger.job(job)
+            if state != "completed" and (record is None or record.state != state):
+                continue  # retried or deleted meanwhile
+            file = self._file(taken)
+            if os.path.lexists(file):
+                self._put_away(taken, file, record)
+            else:
+                log.warning("%s: %s is not in processing any more", self._rules.name, file)
+            remove_empty(file.parent, self._rules.stages.processing)
+            del self._in_hand[job]
+
+    def _put_away(self, taken: _Taken, file: Path, failed: Job | None) -> None:
+        if failed is None:
+            move_numbered(file, self._rules.stages.done / taken.rel, durable=False)
+            self._forget_reason(taken.rel)
+        elif failed.error_kind == NoRuleMatches.__name__ and self._rules.no_match == "leave":
+            put = move_numbered(file, self._rules.root / taken.rel, durable=False)
+            self._arrivals.leave(os.fspath(put), stamp_at(put))
+        else:
+            self._put_into_failed(file, taken.rel, reason_of(failed))
+
+    def _refuse(self, path: str, kind: str, error: str) -> None:
+        """To `failed` without a job."""
+        self._put_into_failed(Path(path), self._rel(path), {"kind": kind, "error": error})
+        self._arrivals.gone(path)
+
+    def _put_into_failed(self, file: Path, rel: str, reason: dict[str, Any]) -> None:
+        wanted = self._rules.stages.failed / rel
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        place = free_place(wanted)
+        at = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="seconds")
+        about = {
+            "file": printable(rel),
+            "folder": self._rules.name,
+            **reason,
+            "failed_at": at,
+            "retry": f"move the file back to {path_to_text(self._rules.root)}",
+        }
+        # The reason first: a file in `failed` always has one. A crash between the two leaves the
+        # place free, and the next attempt writes the reason again.
+        write_reason(place, about)
+        move(file, place, durable=False)
+        self._failed += 1
+        log.warning("%s: %s failed: %s", self._rules.name, printable(rel), reason["error"])
+
+    def _forget_reason(self, rel: str) -> None:
+        """A retry succeeded: why it failed before is of no interest any more."""
+        for file in (self._rules.stages.failed / rel, self._rules.root / rel):
+            note = reason_path(file)
+            if not os.path.lexists(file) and read_reason(note):
+                note.unlink(missing_ok=True)
+
+    def bring_back(self, record: Job) -> bool:
+        """Move the file of a failed job back to `processing`, for a retry by hand.
+
+        Returns:
+            False when the file is not in `failed` any more.
+        """
+        rel = _rel_of(record)
+        place = None if rel is None else place_of(self._rules.stages.failed / rel, record.id)
+        if rel is None or place is None:
+            return False
+        taken = _Taken(record.id, rel)
+        move(place, self._file(taken))
+        reason_path(place).unlink(missing_ok=True)
+        self._in_hand[record.id] = taken
+        return True
+
+    # -- after a crash ---------------------------------------------------------------------------
+    def _recover(self) -> None:
+        """Take up what an earlier start left in `processing`."""
+        processing = self._rules.stages.processing
+        with os.scandir(processing) as entries:
+            homes = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+        states = self._ledger.known(homes)
+        for job in homes:
+            rel = _only_file(processing / job)
+            if rel is None:
+                _remove_empty_tree(processing / job)
+            elif job in states:
+                self._in_hand[job] = _Taken(job, rel)
+            else:
+                self._resume(_Taken(job, rel))
+        self._recovered = True
+        if self._in_hand:
+            log.info("%s: %d files were in processing", self._rules.name, len(self._in_hand))
+
+    def _resume(self, taken: _Taken) -> None:
+        """A file in `processing` that the queue does not know: submit it under its id."""
+        file = self._file(taken)
+        try:
+            new = self._job(taken.job, taken.rel, file.lstat().st_size, file)
+        except FileNotFoundError:
+            _remove_empty_tree(self._rules.stages.processing / taken.job)
+        except NoRuleMatches as nothing:
+            # The rules have changed since it was taken.
+            self._put_into_failed(file, taken.rel, {"kind": nothing.kind, "error": nothing.detail})
+            remove_empty(file.parent, self._rules.stages.processing)
+        else:
+            self._in_hand[taken.job] = taken
+            self._unsent.append(new)
+
+    def _file(self, taken: _Taken) -> Path:
+        return self._rules.stages.processing / taken.job / taken.rel
+
+    def _rel(self, path: str) -> str:
+        return path[len(os.fspath(self._rules.root)) + 1 :]
+
+
+def _rel_of(record: Job) -> str | None:
+    """Path below the hot folder of a job's file: its place in `processing` has it."""
+    order = Order.model_validate_json(record.order)
+    steps = [*order.steps, *(step for choice in order.choose for step in choice.steps)]
+    refs = [item.sound for step in steps for items in step.items.values() for item in items]
+    for ref in (order.sound, *refs):
+        if ref is not None and record.id in ref.path.parts:
+            parts = ref.path.parts
+            return os.path.join(*parts[parts.index(record.id) + 1 :])
+    return None
+
+
+def _remove_empty_tree(home: Path) -> None:
+    for folder, _, _ in os.walk(home, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
+def _only_file(home: Path) -> str | None:
+    for folder, _, names in os.walk(home):
+        for name in sorted(names):
+            if name.startswith(PART_PREFIX):
+                # A copy from another file system that a crash cut short; its source is still there.
+                os.unlink(os.path.join(folder, name))
+                continue
+            return os.path.relpath(os.path.join(folder, name), home)
+    return None

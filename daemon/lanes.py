@@ -1,0 +1,280 @@
+"""Worker processes: started warm, watched, replaced, and kept apart by lane.
+
+A lane keeps as many workers as it may use at once, and the CPU lane one warm
+spare besides. When a worker dies, or is worn out, the spare is there at once
+and the next spare is started.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal
+
+from daemon.faults import signal_name
+from daemon.held import Held
+from daemon.settings import Settings
+from daemon.wire import Channel
+from handlers.declare import Lane
+
+log = logging.getLogger(__name__)
+
+_STDERR_KEPT = 8192  # bytes of a worker's last words
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds between starts of workers that die at start
+
+#: One thread each: jobs run side by side, and a library's thread pool would only add switches.
+_ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    ),
+    "1",
+)
+
+
+class Words:
+    """What a worker writes to its stdout and stderr: into the log, and its end kept."""
+
+    def __init__(self, fd: int, label: str) -> None:
+        os.set_blocking(fd, False)
+        self.fd = fd
+        self._label = label
+        self._kept = bytearray()
+        self._open = True
+
+    def hear(self) -> bool:
+        """Take in what was written; False at the end of it."""
+        try:
+            data = os.read(self.fd, 65536)
+        except BlockingIOError:
+            return True
+        self._keep(data)
+        return bool(data)
+
+    def last(self) -> str:
+        """The end of what was written by a process that is dead."""
+        while self._open:
+            try:
+                data = os.read(self.fd, 65536)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            self._keep(data)
+        return self._kept.decode(errors="replace")
+
+    def _keep(self, data: bytes) -> None:
+        for line in data.decode(errors="replace").splitlines():
+            log.info("%s: %s", self._label, line)
+        self._kept += data
+        del self._kept[:-_STDERR_KEPT]
+
+    def close(self) -> None:
+        """Close the pipe."""
+        self._open = False
+        os.close(self.fd)
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """One worker process as its dispatcher sees it."""
+
+    name: str
+    lane: Lane
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    words: Words
+    state: Literal["starting", "ready", "leaving"] = "starting"
+    #: Jobs that it has, in the order in which it runs them; the first one has begun.
+    pocket: deque[Held] = field(default_factory=deque)
+    #: Estimated seconds of work in the pocket.
+    load: float = 0.0
+    #: Somebody will look whether its pocket gets emptier.
+    watched: bool = False
+    jobs_done: int = 0
+    memory: int = 0
+    #: Why it is to be replaced; empty while it is good.
+    worn: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name and pid, as in the log of a job."""
+        return f"{self.name} ({self.process.pid})"
+
+    def bury(self, patience: float = 0.0) -> str:
+        """Wait for the end of a process, after `patience` seconds by force.
+
+        Returns:
+            How it ended, in words.
+        """
+        # A process closes its socket as it ends, so one whose socket has closed is waited for an
+        # instant. If it lives on it is of no use; a signal does not change how a dying one ends.
+        if patience:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(patience)
+        self.process.kill()
+        return signal_name(self.process.wait())
+
+
+class Lanes:
+    """All workers of a dispatcher."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        run: str,
+        later: Callable[[float, Callable[[], None]], None],
+        started: Callable[[Worker], None],
+    ) -> None:
+        """Prepare the lanes; `fill` starts the workers.
+
+        Args:
+            run: module and function that workers run jobs with.
+            later: calls a function after some seconds.
+            started: called with each worker that was started.
+        """
+        self._settings = settings
+        self._run = run
+        self._later = later
+        self._started = started
+        self._count: dict[Lane, int] = {"cpu": settings.worker_count, "gpu": 1}
+        self._spares: dict[Lane, int] = {"cpu": 1, "gpu": 0}
+        self._workers: dict[Lane, list[Worker]] = {"cpu": [], "gpu": []}
+        self._pause: dict[Lane, float] = {"cpu": 0.0, "gpu": 0.0}
+        self._pausing: set[Lane] = set()
+        self._numbers: dict[Lane, int] = {"cpu": 0, "gpu": 0}
+        self._closing = False
+        #: What the last worker said that died before it was ready.
+        self.trouble: dict[Lane, str] = {}
+
+    def __iter__(self) -> Iterator[Worker]:
+        return chain.from_iterable(self._workers.values())
+
+    def serving(self, lane: Lane) -> list[Worker]:
+        """The workers that may be given jobs: good ones first, the lane's number at most."""
+        ready = [worker for worker in self._workers[lane] if worker.state == "ready"]
+        ready.sort(key=lambda worker: (bool(worker.worn), not worker.pocket))
+        return ready[: self._count[lane]]
+
+    def ready(self, lane: Lane) -> int:
+        """How many workers are warm."""
+        return sum(worker.state == "ready" for worker in self._workers[lane])
+
+    @property
+    def complete(self) -> bool:
+        """True when every lane has as many warm workers as it may use."""
+        return all(self.ready(lane) >= count for lane, count in self._count.items())
+
+    def fill(self) -> None:
+        """Start what is missing: numbers, spares, and successors of the worn."""
+        for lane, workers in self._workers.items():
+            if self._closing or lane in self._pausing:
+                continue
+            alive = [worker for worker in workers if worker.state != "leaving"]
+            successors = min(sum(bool(worker.worn) for worker in alive), 1)
+            wanted = self._count[lane] + max(self._spares[lane], successors)
+            for _ in range(wanted - len(alive)):
+                self._start(lane)
+
+    def _start(self, lane: Lane) -> None:
+        self._numbers[lane] += 1
+        ours, theirs = socket.socketpair()
+        hear, speak = os.pipe2(os.O_CLOEXEC)
+        settings = os.memfd_create("settings")
+        try:
+            os.write(settings, self._settings.model_dump_json().encode())
+            os.lseek(settings, 0, os.SEEK_SET)
+            command = [sys.executable, "-m", "daemon.worker"]
+            command += ["--socket", str(theirs.fileno()), "--settings", str(settings)]
+            command += ["--lane", lane, "--parent", str(os.getpid()), "--run", self._run]
+            process = subprocess.Popen(
+                command,
+                pass_fds=(theirs.fileno(), settings),
+                stdin=subprocess.DEVNULL,
+                stdout=speak,
+                stderr=speak,
+                env={**os.environ, **(_ONE_THREAD if lane == "cpu" else {})},
+            )
+        finally:
+            theirs.close()
+            os.close(speak)
+            os.close(settings)
+        name = f"{lane}-{self._numbers[lane]}"
+        words = Words(hear, f"{name} ({process.pid})")
+        worker = Worker(name, lane, process, Channel(ours), words)
+        self._workers[lane].append(worker)
+        self._started(worker)
+
+    def is_ready(self, worker: Worker) -> None:
+        """The worker is warm."""
+        worker.state = "ready"
+        self._pause[worker.lane] = 0.0
+        self.trouble.pop(worker.lane, None)
+        self.retire()
+
+    def remove(self, worker: Worker, how: str) -> None:
+        """The worker is dead; start its successor, after a pause if it died at start."""
+        lane = worker.lane
+        self._workers[lane].remove(worker)
+        if worker.state == "starting" and not self._closing:
+            self._pause[lane] = min(max(2 * self._pause[lane], _FIRST_PAUSE), _LONGEST_PAUSE)
+            self.trouble[lane] = f"{worker.label} died at start with {how}:\n{worker.words.last()}"
+            log.error(
+                "%s; the next one is started in %.1f s", self.trouble[lane], self._pause[lane]
+            )
+            self._pausing.add(lane)
+            self._later(self._pause[lane], lambda: self._resume(lane))
+        else:
+            self.fill()
+
+    def _resume(self, lane: Lane) -> None:
+        self._pausing.discard(lane)
+        self.fill()
+
+    def wear(self, worker: Worker) -> None:
+        """Look whether a worker that ended a job has served long enough."""
+        if worker.worn:
+            return
+        limit = self._settings.worker_max_memory
+        if worker.jobs_done >= self._settings.worker_max_jobs:
+            worker.worn = f"{worker.jobs_done} jobs done"
+        elif worker.memory > limit:
+            worker.worn = f"{worker.memory / 2**20:.0f} MiB in use, allowed are {limit / 2**20:.0f}"
+        else:
+            return
+        self.fill()
+        self.retire()
+
+    def retire(self) -> None:
+        """Let worn workers go, as far as warm ones stand in for them."""
+        for lane, workers in self._workers.items():
+            good = [w for w in workers if w.state == "ready" and not w.worn]
+            worn = [w for w in workers if w.state == "ready" and w.worn]
+            stay = max(self._count[lane] - len(good), 0)
+            for worker in worn[: len(worn) - stay]:
+                log.info("%s is replaced: %s", worker.label, worker.worn)
+                worker.state = "leaving"
+                # Behind the begun job nothing is kept waiting for the end of a worker.
+                worker.channel.send({"do": "drop", "ids": [held.id for held in worker.pocket]})
+                worker.channel.send({"do": "stop"})
+            self.fill()
+
+    def kill(self, worker: Worker) -> None:
+        """End a worker by force; its closing socket is then news like any other death."""
+        worker.process.kill()
+
+    def close(self) -> None:
+        """Start no more workers."""
+        self._closing = True

@@ -1,0 +1,157 @@
+"""The dispatcher as its parent sees it: a child process that is there again when it dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from daemon.faults import signal_name
+from daemon.migrate import UnusableDatabase
+from daemon.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0  # seconds between a death and the next start
+_STEADY = 10.0  # seconds of life after which a death counts as the first one again
+_LAST_PATIENCE = 10.0  # seconds beyond the drain timeout
+
+
+class DispatcherProcess:
+    """Starts the dispatcher, starts it again when it dies, and stops it."""
+
+    def __init__(self, settings: Settings, *, options: Sequence[str] = ()) -> None:
+        """Prepare; `start` starts it.
+
+        Args:
+            options: further arguments for `daemon.dispatcher`.
+        """
+        self._settings = settings
+        self._options = tuple(options)
+        self._changed = threading.Condition()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._ready = False
+        self._warm = False
+        self._stopping = threading.Event()
+        self._refusal = ""
+        self._thread: threading.Thread | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the dispatcher that runs now."""
+        process = self._process
+        return process.pid if process and process.poll() is None else None
+
+    def start(self, timeout: float = 20.0) -> None:
+        """Start it, and wait until it answers clients.
+
+        Raises:
+            UnusableDatabase: it refuses the database; the message says why.
+            TimeoutError: it does not answer in time.
+        """
+        self._thread = threading.Thread(target=self._keep, name="dispatcher", daemon=True)
+        self._thread.start()
+        with self._changed:
+            done = self._changed.wait_for(lambda: self._ready or self._refusal, timeout)
+        if self._refusal:
+            self._thread.join()
+            raise UnusableDatabase(self._refusal)
+        if not done:
+            self.stop(at_once=True)
+            raise TimeoutError(f"the dispatcher did not answer within {timeout} s")
+
+    def wait_warm(self, timeout: float = 60.0) -> bool:
+        """Wait until all its workers are warm; False when that takes longer."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._warm, timeout)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """End it: let running jobs finish within the drain timeout, or put them back at once."""
+        with self._changed:
+            self._stopping.set()
+            process = self._process
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                if at_once and self._control is not None:
+                    self._control.shutdown(socket.SHUT_RDWR)
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(self._settings.drain_timeout + _LAST_PATIENCE)
+            if self._thread.is_alive() and process is not None:
+                log.error("the dispatcher does not end; it is killed")
+                process.kill()
+                self._thread.join()
+
+    def _keep(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            with self._changed:
+                if self._stopping.is_set():
+                    return
+                process, control = self._spawn()
+            born = time.monotonic()
+            self._listen(control)
+            how = signal_name(process.wait())
+            with self._changed:
+                control.close()
+                self._control = None
+                self._ready = self._warm = False
+                self._changed.notify_all()
+                if self._stopping.is_set() or self._refusal:
+                    return
+                if time.monotonic() - born > _STEADY:
+                    pause = _FIRST_PAUSE
+                log.error("the dispatcher ended with %s; again in %.2f s", how, pause)
+                if self._changed.wait_for(self._stopping.is_set, pause):
+                    return
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        ours, theirs = socket.socketpair()
+        settings = os.memfd_create("settings")
+        try:
+            os.write(settings, self._settings.model_dump_json().encode())
+            os.lseek(settings, 0, os.SEEK_SET)
+            command = [sys.executable, "-m", "daemon.dispatcher"]
+            command += ["--settings", str(settings), "--control", str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                [*command, *self._options],
+                pass_fds=(settings, theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                # Ctrl-C is for the parent, which drains.
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(settings)
+        self._control = ours
+        return self._process, ours
+
+    def _listen(self, control: socket.socket) -> None:
+        """Hear what it says until it ends."""
+        said = b""
+        while True:
+            select.select([control], [], [])
+            try:
+                data = control.recv(4096)
+            except OSError:
+                return
+            if not data:
+                return
+            said += data
+            *lines, said = said.split(b"\n")
+            with self._changed:
+                for line in lines:
+                    word, _, rest = line.decode().partition(" ")
+                    self._ready = self._ready or word == "ready"
+                    self._warm = self._warm or word == "warm"
+                    self._refusal = rest if word == "refused" else ""
+                self._changed.notify_all()

@@ -1,0 +1,109 @@
+"""Looks into the queue without disturbing it: any process, any thread, never a write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from daemon import schema
+from daemon.jobs import STATES, Job, JobEvent, State
+from daemon.schema import job_events, jobs
+
+
+def job_of(row: sa.Row[Any]) -> Job:
+    """A row of the table as a `Job`."""
+    values = dict(row._mapping)
+    del values["epoch"]
+    values["cancel_requested"] = bool(values["cancel_requested"])
+    for name in ("intent", "result"):
+        if values[name] is not None:
+            values[name] = orjson.loads(values[name])
+    values["finished"] = orjson.loads(values["finished"] or "[]")
+    return Job(**values)
+
+
+class JobReader:
+    """Reads the queue's database, which somebody else writes."""
+
+    def __init__(self, database: Path) -> None:
+        self._engine = schema.reader_engine(database)
+
+    def job(self, job: str) -> Job | None:
+        """The job of this id."""
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).first()
+        return None if row is None else job_of(row)
+
+    def jobs(
+        self,
+        status: State | None = None,
+        limit: int | None = None,
+        after: int = 0,
+        *,
+        newest_first: bool = False,
+    ) -> list[Job]:
+        """Jobs in the order of submission.
+
+        Args:
+            status: only those in this state.
+            limit: at most so many.
+            after: only those with a `seq` beyond this one; before it when the newest come first.
+            newest_first: turn the order round.
+        """
+        query = sa.select(jobs)
+        if status is not None:
+            query = query.where(jobs.c.state == status)
+        if newest_first:
+            query = query.order_by(jobs.c.seq.desc())
+            query = query.where(jobs.c.seq < after) if after else query
+        else:
+            query = query.where(jobs.c.seq > after).order_by(jobs.c.seq)
+        with self._engine.connect() as connection:
+            return [job_of(row) for row in connection.execute(query.limit(limit))]
+
+    def events(self, job: str, after: int = 0) -> list[JobEvent]:
+        """The log of a job, from its beginning or from behind the event with number `after`."""
+        query = (
+            sa.select(job_events)
+            .join(jobs, jobs.c.seq == job_events.c.job)
+            .where(jobs.c.id == job, job_events.c.number > after)
+            .order_by(job_events.c.number)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query)
+            return [
+                JobEvent(
+                    number=row.number,
+                    at=row.at,
+                    state=row.state,
+                    attempt=row.attempt,
+                    worker=row.worker,
+                    text=row.text,
+                )
+                for row in rows
+            ]
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs there are in each state."""
+        query = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+        with self._engine.connect() as connection:
+            found = {row[0]: row[1] for row in connection.execute(query)}
+        return {state: found.get(state, 0) for state in STATES}
+
+    def known(self, ids: Sequence[str]) -> dict[str, State]:
+        """The states of those of these ids that exist."""
+        found: dict[str, State] = {}
+        with self._engine.connect() as connection:
+            for start in range(0, len(ids), 500):
+                some = jobs.c.id.in_(ids[start : start + 500])
+                rows = connection.execute(sa.select(jobs.c.id, jobs.c.state).where(some))
+                found.update((row.id, row.state) for row in rows)
+        return found
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()

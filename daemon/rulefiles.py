@@ -1,0 +1,123 @@
+"""Finds rule files on disk and reads those that may be believed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.settings import Settings
+from rules.load import MAX_BYTES, Problem, RulesBroken, Surroundings, load_rules
+from rules.model import FolderRules
+
+NAME = "rules.yaml"
+"""A folder with a file of this name is a hot folder."""
+ERROR_NAME = "rules.error.txt"
+"""Beside a broken rule file: what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class RuleFile:
+    """One rule file, and the hot folder that it lies in (None for a central one)."""
+
+    path: Path
+    folder: Path | None
+
+    @property
+    def error_file(self) -> Path:
+        """Where its faults are told to whoever looks into the folder."""
+        if self.folder is not None:
+            return self.folder / ERROR_NAME
+        return self.path.with_name(f"{self.path.stem}.error.txt")
+
+
+Stamp = tuple[int, int, int]
+
+
+def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
+    """Every rule file, with a stamp that changes when it does; in the order of path."""
+    found = [
+        *(RuleFile(path / NAME, path) for path in _entries(settings.folders, folders=True)),
+        *(
+            RuleFile(path, None)
+            for path in _entries(settings.rules, folders=False)
+            if path.suffix in (".yaml", ".yml")
+        ),
+    ]
+    stamps: dict[RuleFile, Stamp] = {}
+    for file in found:
+        try:
+            told = file.path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        stamps[file] = (told.st_ino, told.st_size, told.st_mtime_ns)
+    return stamps
+
+
+def _entries(root: Path, *, folders: bool) -> Iterator[Path]:
+    try:
+        with os.scandir(root) as entries:
+            names = sorted(
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir() == folders
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from (root / name for name in names)
+
+
+def rule_file(path: Path) -> RuleFile:
+    """What a path that a user gave means: a hot folder, its `rules.yaml`, or a central file."""
+    path = Path(os.path.abspath(path))
+    if path.is_dir():
+        return RuleFile(path / NAME, path)
+    return RuleFile(path, path.parent if path.name == NAME else None)
+
+
+def read_rules(file: RuleFile, settings: Settings) -> FolderRules:
+    """Read and check one rule file.
+
+    Raises:
+        RulesBroken: it cannot be used; says all that is wrong with it.
+    """
+    around = Surroundings(file.folder, settings.folders, settings.files)
+    try:
+        text = _read_trusted(file.path)
+    except OSError as wrong:
+        raise RulesBroken([Problem(file.path, wrong.strerror or str(wrong))]) from None
+    return load_rules(text, file.path, around)
+
+
+def check(path: Path, settings: Settings) -> list[Problem]:
+    """Everything that is wrong with a rule file; nothing if it is good."""
+    try:
+        read_rules(rule_file(path), settings)
+    except RulesBroken as broken:
+        return list(broken.problems)
+    return []
+
+
+def _read_trusted(path: Path) -> bytes:
+    """A rule file's bytes, if nobody but its owner and the daemon's user could have written it.
+
+    Rules name files to read and folders to write to: whoever may drop a sound
+    must not be able to drop rules as well.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as file:
+        told = os.fstat(handle)
+        if not stat.S_ISREG(told.st_mode):
+            raise OSError(errno.EINVAL, "is not a plain file")
+        others = told.st_mode & stat.S_IWOTH
+        group = told.st_mode & stat.S_IWGRP and told.st_gid != os.getegid()
+        if told.st_uid not in (0, os.geteuid()) or others or group:
+            raise OSError(
+                errno.EPERM,
+                "others may write it, so it is not read; "
+                f"make it yours alone: chown {os.geteuid()} and chmod go-w",
+            )
+        return file.read(MAX_BYTES + 1)

@@ -1,0 +1,317 @@
+"""The API's view of the daemon: `control_api.ports.Service` over queue and staging area.
+
+What belongs to one job of the API alone (its uploads, its second names of
+staged files, a result that somebody waits for) lies in `results/<job id>` and
+goes with the job.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import orjson
+
+from control_api.errors import WrongState
+from control_api.ports import (
+    Health,
+    Job,
+    Output,
+    Removal,
+    Source,
+    StoredFile,
+    Submission,
+    Upload,
+)
+from daemon.client import Client, QueueUnavailable, Subscription
+from daemon.jobs import STATES, ForbiddenMove, NewJob, NoSuchJob, new_id
+from daemon.jobs import Job as QueuedJob
+from daemon.reader import JobReader
+from daemon.settings import Settings
+from daemon.staging import Staging, copy_capped, normalized
+from handlers.errors import StorageFailed, UnreadableInput
+from handlers.registry import find
+from rules.orders import Delivery, Order, SoundRef, path_from_text, path_to_text
+
+if TYPE_CHECKING:
+    from daemon.folders import FolderManager
+
+_LOOK = 0.5
+"""Seconds between two looks at whether a waiting client has hung up."""
+_TINY = 1_000_000
+_TINY_COST, _USUAL_COST = 0.02, 1.0
+_ASYNC_GROUP = "async"
+
+
+class QueueService:
+    """One daemon, for the threads of the API."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        reader: JobReader,
+        manager: FolderManager | None = None,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._reader = reader
+        self._manager = manager
+        self._staging = Staging(settings.files, settings.max_upload_bytes)
+
+    # -- jobs --------------------------------------------------------------------------------
+    def new_job_id(self) -> str:
+        """A time-sorted id."""
+        return new_id()
+
+    def receive(self, job_id: str, source: Source, name: str) -> Upload:
+        """Store an upload under a name of ours."""
+        path = self._inputs(job_id) / uuid.uuid4().hex
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            size = copy_capped(source, file, self._settings.max_upload_bytes, name)
+        return Upload(path, size, name)
+
+    def staged_sound(self, job_id: str, path: str) -> SoundRef:
+        """A second name of a staged file: what is put or deleted meanwhile does not change it."""
+        kept, size = self._staging.snapshot(path, self._inputs(job_id))
+        if not size:
+            raise UnreadableInput(f"{path!r} is empty")
+        return SoundRef(path=kept, name=path.rpartition("/")[2], temporary=True)
+
+    def reply_delivery(self, job_id: str, filename: str) -> Delivery:
+        """Into the job's own folder."""
+        return Delivery(
+            folder=self._settings.results / job_id, name=filename, exact=True, conflict="replace"
+        )
+
+    def staged_delivery(self, path: str) -> tuple[Delivery, str]:
+        """Into the staging area, in place of what is there."""
+        folder, name = self._staging.target(path)
+        delivery = Delivery(folder=folder, name=name, exact=True, conflict="replace")
+        return delivery, normalized(path)
+
+    def submit(self, submission: Submission) -> None:
+        """Durable when it returns."""
+        order = submission.order
+        sounds = _sounds(order)
+        new = NewJob(
+            id=submission.id,
+            order=order.model_dump_json(exclude_defaults=True),
+            source="rest",
+            endpoint=submission.endpoint,
+            input_name=sounds[0].name if sounds else "",
+            lane=find(order.steps[0].op).lane,
+            share="api",
+            cost=_cost(sounds),
+            group=_ASYNC_GROUP if submission.background else "",
+            group_limit=self._settings.job_max_concurrent if submission.background else 0,
+            max_attempts=self._settings.job_max_attempts,
+            webhook_url=submission.webhook_url,
+        )
+        try:
+            self._client.submit([new])
+        except QueueUnavailable as wrong:
+            raise StorageFailed(str(wrong)) from wrong
+
+    def wait(self, job_id: str, gone: Callable[[], bool]) -> Job:
+        """Wait for the end; a client that hangs up ends its job."""
+        unwanted = False
+        while True:
+            try:
+                return self._job(self._client.wait(job_id, timeout=_LOOK))
+            except TimeoutError:
+                if gone() and not unwanted:
+                    unwanted = True
+                    self._client.cancel(job_id)
+            except QueueUnavailable as wrong:
+                raise StorageFailed(str(wrong)) from wrong
+
+    def discard(self, job_id: str) -> None:
+        """Remove the job's own folder."""
+        shutil.rmtree(self._settings.results / job_id, ignore_errors=True)
+
+    def job(self, job_id: str) -> Job | None:
+        """From the database; no message to the dispatcher."""
+        found = self._reader.job(job_id)
+        return None if found is None else self._job(found)
+
+    def jobs(self, status: str | None, limit: int) -> list[Job]:
+        """The newest of them, oldest first."""
+        state = next((s for s in STATES if s == status), None)
+        if status is not None and state is None:
+            return []
+        found = self._reader.jobs(state, limit, newest_first=True)
+        return [self._job(job) for job in reversed(found)]
+
+    def remove(self, job_id: str) -> Removal | None:
+        """Cancel or forget, as the job stands."""
+        try:
+            removed = self._client.remove(job_id)
+        except NoSuchJob:
+            return None
+        except QueueUnavailable as wrong:
+            raise StorageFailed(str(wrong)) from wrong
+        return Removal(removed.cancelled, removed.deleted)
+
+    def retry(self, job_id: str) -> bool:
+        """Run a failed or cancelled job again; a folder's file comes back to be processed."""
+        found = self._reader.job(job_id)
+        if found is None:
+            return False
+        if found.state not in ("failed", "cancelled"):
+            raise WrongState(
+                f"job {job_id} is {found.state}; only failed or cancelled ones run again"
+            )
+        if found.source == "folder" and self._manager is not None:
+            self._manager.bring_back(job_id)
+        try:
+            self._client.retry(job_id)
+        except NoSuchJob:
+            return False
+        except ForbiddenMove as wrong:
+            raise WrongState(str(wrong)) from wrong
+        except QueueUnavailable as wrong:
+            raise StorageFailed(str(wrong)) from wrong
+        return True
+
+    def tidy_up(self) -> Subscription:
+        """Remove the inputs of jobs as they are done; close what is returned to stop.
+
+        A failed job keeps them: it may be retried.
+        """
+        news = self._client.subscribe()
+
+        def watch() -> None:
+            for one in news:
+                if one.state in ("completed", "cancelled") and one.progress is None:
+                    shutil.rmtree(self._inputs(one.id), ignore_errors=True)
+
+        threading.Thread(target=watch, name="inputs", daemon=True).start()
+        return news
+
+    # -- hot folders ---------------------------------------------------------------------------
+    def folders(self, *, scan: bool) -> dict[str, Any]:
+        """What `FolderManager` says of itself."""
+        if self._manager is None:
+            return {"folders": [], "broken": [], "trouble": "the hot folders are not running"}
+        status = self._manager.scan() if scan else self._manager.status()
+        told: dict[str, Any] = plain(asdict(status))
+        return told
+
+    # -- staging area ----------------------------------------------------------------------------
+    def files(self) -> list[StoredFile]:
+        """Regular files, sorted by path."""
+        return self._staging.list()
+
+    def put_file(self, path: str, source: Source) -> StoredFile:
+        """Store atomically."""
+        return self._staging.put(path, source)
+
+    def open_file(self, path: str) -> tuple[BinaryIO, StoredFile]:
+        """Open for reading."""
+        return self._staging.open(path)
+
+    def delete_file(self, path: str) -> str:
+        """Remove, with the folders that become empty."""
+        return self._staging.delete(path)
+
+    # -- the server itself -------------------------------------------------------------------------
+    def health(self) -> Health:
+        """Well means that the dispatcher answers."""
+        try:
+            self._client.stats()
+        except QueueUnavailable:
+            return Health(False, self._device)
+        return Health(True, self._device)
+
+    @cached_property
+    def _device(self) -> str:
+        return resolved_device(self._settings.device)
+
+    # -- from the queue's types to the API's -------------------------------------------------------
+    def _inputs(self, job_id: str) -> Path:
+        return self._settings.results / job_id / "inputs"
+
+    def _job(self, job: QueuedJob) -> Job:
+        result = job.result or {}
+        outputs = [self._output(about) for about in result.get("outputs", [])]
+        formats = (o.get("output_format") for o in result.get("outputs", []))
+        steps = result.get("steps") or orjson.loads(job.order).get("steps", [])
+        return Job(
+            id=job.id,
+            status=job.state,
+            created_at=job.created,
+            started_at=job.started,
+            completed_at=job.completed,
+            source=job.source,
+            endpoint=job.endpoint,
+            name=job.input_name,
+            ops=tuple(step["op"] for step in steps),
+            webhook_url=job.webhook_url,
+            attempt=job.attempt,
+            progress=job.progress,
+            step=job.step or "",
+            descriptor=result.get("descriptor", {}),
+            steps=result.get("steps", []),
+            outputs=outputs,
+            output_format=next((f for f in formats if f), None),
+            error_kind=job.error_kind or "",
+            error=job.error or "",
+            error_field=job.error_field,
+            error_hint=job.error_hint,
+            error_step=job.error_step,
+        )
+
+    def _output(self, about: dict[str, Any]) -> Output:
+        path = path_from_text(about["path"])
+        return Output(
+            path=path,
+            size=about["size"],
+            role=about["role"],
+            media_type=about.get("media_type", "application/octet-stream"),
+            part=about.get("name"),
+            staged=self._staging.relative(path),
+        )
+
+
+def plain(value: Any) -> Any:
+    """Paths inside dicts and lists as text."""
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return path_to_text(value) if isinstance(value, Path) else value
+
+
+def resolved_device(wanted: str) -> str:
+    """The device that a setting means on this machine; never `auto`."""
+    if wanted != "auto":
+        return wanted
+    # Asking the driver takes time and memory; without its device file there is nothing to ask.
+    if not any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/dxg")):
+        return "cpu"
+    from daemon.doctor import cuda_devices
+
+    return "cuda" if cuda_devices()[0] else "cpu"
+
+
+def _sounds(order: Order) -> list[SoundRef]:
+    found = [] if order.sound is None else [order.sound]
+    for step in order.steps:
+        found += step.sounds.values()
+        found += (item.sound for items in step.items.values() for item in items)
+    return found
+
+
+def _cost(sounds: list[SoundRef]) -> float:
+    """Estimated seconds: only files so small that decoding them is nothing count as tiny."""
+    size = sum(sound.path.stat().st_size for sound in sounds)
+    return _TINY_COST if size < _TINY else _USUAL_COST

@@ -1,0 +1,300 @@
+"""A worker process: runs the jobs that its dispatcher hands it, one after the other.
+
+    python -m daemon.worker --socket FD --lane cpu --parent PID --settings FD
+
+The main thread runs jobs. A small thread reads the socket, so that a cancel
+is heard while a job runs. Messages from the dispatcher:
+
+    jobs    claims, to be run in this order behind those it has
+    cancel  raise `Cancelled` in this job at its next `progress`
+    drop    give these jobs back, except one that has begun
+    intended  the answer to an intent: the final names that are taken, or that the job is cancelled
+    stop    end when the jobs at hand are done
+
+and to it: `ready`, `finished`, `failed`, `handover`, `progress`, `intend`,
+`dropped`. A socket that closes, or a dispatcher that dies, ends the worker at
+once, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import faulthandler
+import importlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from daemon.execution import Claim, Finished, HandOver, Intent, Run
+from daemon.faults import fault_of
+from daemon.settings import Settings
+from daemon.wire import Closed, Decoder, encode
+from handlers.declare import Lane
+from handlers.errors import AudiollaError, Cancelled
+from rules.orders import path_from_text, path_to_text
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_PROGRESS_INTERVAL = 0.1  # seconds between two progress messages of a job
+_STEP_INTERVAL = 0.02  # the same, where a new step has begun
+_MEMORY_INTERVAL = 0.25  # seconds between two readings of the resident memory
+_PAGE = resource.getpagesize()
+
+
+class Link:
+    """The worker's end of the socket, and what has arrived over it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._sending = threading.Lock()
+        self._arrived = threading.Condition()
+        self._claims: deque[dict[str, Any]] = deque()
+        self._answers: deque[dict[str, Any]] = deque()
+        self._stopping = False
+        self.current: str | None = None
+        self.cancelled: set[str] = set()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Tell the dispatcher."""
+        data = encode(message)
+        with self._sending:
+            self._socket.sendall(data)
+
+    def next(self) -> dict[str, Any] | None:
+        """The next claim, which is thereby begun; None when the worker is to end."""
+        with self._arrived:
+            self.current = None
+            while not self._claims:
+                if self._stopping:
+                    return None
+                self._arrived.wait()
+            claim = self._claims.popleft()
+            self.current = claim["id"]
+            return claim
+
+    def intend(self, job: str, intent: Intent) -> dict[str, Any]:
+        """Ask for an intent; wait for the answer."""
+        self.send({"do": "intend", "id": job, "intent": intent.model_dump(mode="json")})
+        with self._arrived:
+            while not self._answers:
+                self._arrived.wait()
+            return self._answers.popleft()
+
+    def read(self) -> None:
+        """Take in messages until the dispatcher is gone; then end the process."""
+        decoder = Decoder()
+        try:
+            while data := self._socket.recv(2**18):
+                decoder.feed(data)
+                for message in decoder.messages():
+                    self._take(message)
+        except (OSError, Closed) as gone:
+            log.warning("lost the dispatcher: %s", gone)
+        finally:
+            # The main thread may be deep in a library; nothing is left to do for anybody.
+            os._exit(0)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        dropped: list[str] = []
+        with self._arrived:
+            match message["do"]:
+                case "jobs":
+                    self._claims.extend(message["jobs"])
+                case "cancel":
+                    if message["id"] == self.current:
+                        self.cancelled.add(message["id"])
+                case "drop":
+                    unwanted = set(message["ids"])
+                    dropped = [c["id"] for c in self._claims if c["id"] in unwanted]
+                    self._claims = deque(c for c in self._claims if c["id"] not in unwanted)
+                case "intended":
+                    self._answers.append(message)
+                case "stop":
+                    self._stopping = True
+            self._arrived.notify()
+        if message["do"] == "drop":
+            self.send({"do": "dropped", "ids": dropped})
+
+
+class JobContext:
+    """What a running job may ask of its worker (`execution.Context`)."""
+
+    def __init__(self, link: Link, job: str, settings: Settings, lane: Lane) -> None:
+        self.settings = settings
+        self.lane: Lane = lane
+        self._link = link
+        self._job = job
+        self._scratch = settings.scratch / job
+        self._last_word = 0.0
+        self._step = ""
+        self.used_scratch = False
+
+    @property
+    def scratch(self) -> Path:
+        """Directory of this job alone; removed when the job has ended."""
+        if not self.used_scratch:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            self.used_scratch = True
+        return self._scratch
+
+    def progress(self, fraction: float, step: str) -> None:
+        """Say how far the job is.
+
+        Raises:
+            Cancelled: somebody cancelled the job.
+        """
+        if self._job in self._link.cancelled:
+            raise Cancelled("the job was cancelled while it ran")
+        now = time.monotonic()
+        if now - self._last_word < (_PROGRESS_INTERVAL if step == self._step else _STEP_INTERVAL):
+            return
+        self._last_word, self._step = now, step
+        self._link.send({"do": "progress", "id": self._job, "progress": fraction, "step": step})
+
+    def intend(self, intent: Intent) -> Sequence[Path]:
+        """Make an intent durable, unless a final name is promised to another job.
+
+        Raises:
+            Cancelled: somebody cancelled the job.
+        """
+        answer = self._link.intend(self._job, intent)
+        if answer.get("cancelled"):
+            raise Cancelled("the job was cancelled while it ran")
+        return [path_from_text(text) for text in answer["taken"]]
+
+
+def work(link: Link, lane: Lane, run: Run, settings: Settings) -> None:
+    """Run jobs until told to stop."""
+    memory = Memory()
+    while (raw := link.next()) is not None:
+        job = raw["id"]
+        context = JobContext(link, job, settings, lane)
+        try:
+            claim = Claim.model_validate(raw)
+            message = _outcome(run(claim, context))
+        except Cancelled:
+            message = {"do": "cancelled"}
+        except Exception as error:  # whatever a job raises ends the job, not the worker
+            if not isinstance(error, AudiollaError):
+                log.exception("job %s", job)
+            message = {"do": "failed", "fault": asdict(fault_of(error, lane))}
+        message["id"] = job
+        message["scratch"] = context.used_scratch
+        message["memory"] = memory.resident()
+        link.cancelled.discard(job)
+        try:
+            link.send(message)
+        except TypeError as unsendable:
+            fault = fault_of(TypeError(f"the result is not plain data: {unsendable}"), lane)
+            link.send({"do": "failed", "id": job, "fault": asdict(fault), "scratch": True})
+
+
+def _outcome(given: Finished | HandOver) -> dict[str, Any]:
+    if isinstance(given, Finished):
+        return {"do": "finished", "result": given.result}
+    return {
+        "do": "handover",
+        "lane": given.lane,
+        "next_step": given.next_step,
+        "carried": None if given.carried is None else path_to_text(given.carried),
+        "finished": given.finished,
+    }
+
+
+class Memory:
+    """The resident memory of this process, read now and then."""
+
+    def __init__(self) -> None:
+        self._file = open("/proc/self/statm", "rb", buffering=0)  # noqa: SIM115  # open as long as the process lives
+        self._due = 0.0
+        self._bytes = 0
+
+    def resident(self) -> int:
+        """Bytes, at most a quarter of a second old."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _MEMORY_INTERVAL
+            self._bytes = int(os.pread(self._file.fileno(), 100, 0).split()[1]) * _PAGE
+        return self._bytes
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        os._exit(0)  # it died before the kernel was told
+
+
+def be_killed_first() -> None:
+    """Under memory pressure the kernel takes a worker, not the dispatcher."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("500")
+    except OSError as refused:
+        log.info("oom_score_adj cannot be set: %s", refused)
+
+
+def load_run(name: str) -> Run:
+    """The runner's function, with everything imported that a first job would wait for."""
+    module, _, function = name.partition(":")
+    run: Run = getattr(importlib.import_module(module), function)
+    if module == "daemon.runner":
+        from handlers.kernels import warm_all
+        from handlers.registry import operations
+
+        operations()
+        warm_all()
+    return run
+
+
+def read_settings(fd: int) -> Settings:
+    """Settings as JSON from a descriptor that the parent has filled."""
+    with os.fdopen(fd, "rb") as source:
+        return Settings.model_validate(orjson.loads(source.read()))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the process."""
+    parser = argparse.ArgumentParser(prog="daemon.worker")
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--settings", type=int, required=True)
+    parser.add_argument("--lane", choices=["cpu", "gpu"], required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--run", default="daemon.runner:run")
+    given = parser.parse_args(arguments)
+
+    die_with_parent(given.parent)
+    be_killed_first()
+    # Ctrl-C and a service manager's SIGTERM reach the whole group; only the dispatcher decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    faulthandler.enable()
+    settings = read_settings(given.settings)
+    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+    link = Link(socket.socket(fileno=given.socket))
+    threading.Thread(target=link.read, name="reader", daemon=True).start()
+    run = load_run(given.run)
+    link.send({"do": "ready"})
+    work(link, given.lane, run, settings)
+    sys.stderr.flush()
+    # Threads and caches of libraries may take long to end in order; the work is done.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

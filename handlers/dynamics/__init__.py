@@ -1,0 +1,1 @@
+"""Shape level over time."""

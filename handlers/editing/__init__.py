@@ -1,0 +1,1 @@
+"""Cut, join, fade, convert."""

@@ -1,0 +1,1 @@
+"""Shape spectrum and stereo image."""

@@ -1,0 +1,1 @@
+"""What pictures are made with: colours and PNG files."""

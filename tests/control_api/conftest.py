@@ -1,0 +1,22 @@
+from types import SimpleNamespace
+
+import pytest
+from falcon.testing import TestClient
+
+from control_api.app import create_app
+from tests.control_api.fake import FakeService
+
+
+@pytest.fixture
+def service(tmp_path):
+    return FakeService(tmp_path)
+
+
+@pytest.fixture
+def settings():
+    return SimpleNamespace(auth_token="", max_upload_bytes=10_000)
+
+
+@pytest.fixture
+def client(service, settings):
+    return TestClient(create_app(service, settings))

@@ -1,0 +1,147 @@
+"""A `Service` in memory: jobs end at once, as `outcome` says."""
+
+import io
+import itertools
+from pathlib import Path
+
+from control_api.errors import WrongState
+from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload
+from daemon.staging import copy_capped, normalized
+from handlers.errors import NoSuchFile, UnreadableInput
+from rules.orders import Delivery, SoundRef
+
+
+class FakeService:
+    def __init__(self, folder: Path, max_upload_bytes: int = 10_000) -> None:
+        self.folder = folder
+        self.max_upload_bytes = max_upload_bytes
+        self.submitted = []
+        self.discarded = []
+        self.all_jobs = {}
+        self.stored = {}
+        self.healthy = Health(True, "cpu", ())
+        #: Facts of the last step, or an error to end with.
+        self.outcome = {}
+        self._numbers = itertools.count(1)
+
+    # -- jobs
+    def new_job_id(self):
+        return f"job-{next(self._numbers)}"
+
+    def receive(self, job_id, source, name):
+        path = self.folder / f"upload-{next(self._numbers)}"
+        with path.open("wb") as file:
+            count = copy_capped(source, file, self.max_upload_bytes, name)
+        return Upload(path, count, name)
+
+    def staged_sound(self, job_id, path):
+        path = normalized(path)
+        if path not in self.stored:
+            raise NoSuchFile(f"no file {path!r} in the staging area")
+        if not self.stored[path]:
+            raise UnreadableInput(f"{path!r} is empty")
+        return SoundRef(path=Path("/staged") / path, name=path.rpartition("/")[2])
+
+    def reply_delivery(self, job_id, filename):
+        return Delivery(folder=self.folder / job_id, name=filename, exact=True)
+
+    def staged_delivery(self, path):
+        path = normalized(path)
+        target = Path("/staged") / path
+        return Delivery(folder=target.parent, name=target.name, exact=True), path
+
+    def submit(self, submission):
+        self.submitted.append(submission)
+        self.all_jobs[submission.id] = self._ended(submission)
+
+    def _ended(self, submission):
+        step = submission.order.steps[-1]
+        about = {
+            "id": submission.id,
+            "created_at": 100.0,
+            "started_at": 101.0,
+            "completed_at": 103.5,
+            "endpoint": submission.endpoint,
+            "ops": (step.op,),
+            "webhook_url": submission.webhook_url,
+        }
+        if isinstance(self.outcome, Exception):
+            about |= {"error_kind": type(self.outcome).__name__, "error": str(self.outcome)}
+            return Job(status="failed", **about)
+        delivery = submission.order.delivery
+        outputs = []
+        if delivery is not None:
+            staged = delivery.folder.is_relative_to("/staged")
+            path = delivery.folder / delivery.name
+            if not staged:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"result")
+            inside = path.relative_to("/staged").as_posix() if staged else None
+            role = "sound" if step.op != "waveform" else "picture"
+            kind = delivery.encoding.target.content_type if role == "sound" else "image/png"
+            outputs = [Output(path, 6, role, kind, staged=inside)]
+        return Job(
+            status="completed",
+            descriptor=self.outcome,
+            steps=[{"step": 0, "op": step.op, "params": step.params, "result": self.outcome}],
+            outputs=outputs,
+            output_format=delivery.encoding.format if delivery else None,
+            **about,
+        )
+
+    def wait(self, job_id, gone):
+        return self.all_jobs[job_id]
+
+    def discard(self, job_id):
+        self.discarded.append(job_id)
+
+    def job(self, job_id):
+        return self.all_jobs.get(job_id)
+
+    def jobs(self, status, limit):
+        return [j for j in self.all_jobs.values() if status in (None, j.status)][-limit:]
+
+    def remove(self, job_id):
+        job = self.all_jobs.get(job_id)
+        if job is None:
+            return None
+        if not job.ended:
+            return Removal(cancelled=True, deleted=False)
+        del self.all_jobs[job_id]
+        return Removal(cancelled=False, deleted=True)
+
+    def retry(self, job_id):
+        job = self.all_jobs.get(job_id)
+        if job is None:
+            return False
+        if job.status not in ("failed", "cancelled"):
+            raise WrongState(f"job {job_id} is {job.status}")
+        return True
+
+    def folders(self, *, scan):
+        return {"folders": [], "scanned": scan}
+
+    # -- files
+    def files(self):
+        return [StoredFile(p, len(d), 0.5) for p, d in sorted(self.stored.items())]
+
+    def put_file(self, path, source):
+        path, data = normalized(path), io.BytesIO()
+        copy_capped(source, data, self.max_upload_bytes, path)
+        self.stored[path] = data.getvalue()
+        return StoredFile(path, len(self.stored[path]), 0.5)
+
+    def open_file(self, path):
+        path = normalized(path)
+        if path not in self.stored:
+            raise NoSuchFile(f"no file {path!r} in the staging area")
+        return io.BytesIO(self.stored[path]), StoredFile(path, len(self.stored[path]), 0.5)
+
+    def delete_file(self, path):
+        path = normalized(path)
+        if self.stored.pop(path, None) is None:
+            raise NoSuchFile(f"no file {path!r} in the staging area")
+        return path
+
+    def health(self):
+        return self.healthy

@@ -1,0 +1,28 @@
+"""Makes request bodies as curl makes them."""
+
+BOUNDARY = "----audiolla-test"
+
+
+def multipart(*parts):
+    """Keyword arguments for `simulate_post`; a part is `(name, text)` or `(name, filename, data)`."""
+    body = b""
+    for name, *rest in parts:
+        body += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'.encode()
+        if len(rest) == 2:
+            filename, data = rest
+            raw = filename if isinstance(filename, bytes) else filename.encode()
+            body += b'; filename="' + raw + b'"\r\nContent-Type: application/octet-stream'
+        else:
+            (data,) = rest
+            data = data.encode()
+        body += b"\r\n\r\n" + data + b"\r\n"
+    body += f"--{BOUNDARY}--\r\n".encode()
+    return {
+        "body": body,
+        "headers": {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+    }
+
+
+def form(text):
+    """An urlencoded body."""
+    return {"body": text, "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
