@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -150,7 +151,7 @@ def joined(sounds: Sequence[Blocks], overlap: int = 0) -> Blocks:
 def _check_overlap(number: int, frames: int, rate: int, overlap: int) -> None:
     if frames < overlap:
         raise CannotProcess(
-            f"sound {number} lasts {frames / rate:.3g} s: "
+            f"file {number} lasts {frames / rate:.3g} s: "
             f"too short for a crossfade of {overlap / rate:.3g} s"
         )
 
@@ -160,11 +161,18 @@ def named(sound: Blocks, name: str) -> Blocks:
     """The same sound; a refusal while it is read begins with `name`."""
 
     def passing() -> Iterator[Samples]:
-        try:
+        with said_of(name):
             yield from sound
-        except AudiollaError as wrong:
-            raise type(wrong)(
-                f"{name}: {wrong.detail}", field=wrong.field, hint=wrong.hint
-            ) from wrong
 
     return sound.like(passing)
+
+
+@contextmanager
+def said_of(name: str) -> Iterator[None]:
+    """A refusal from inside begins with `name`, which of several sounds it is about."""
+    try:
+        yield
+    except AudiollaError as wrong:
+        raise type(wrong)(
+            f"{name}: {wrong.detail}", field=wrong.field, hint=wrong.hint
+        ) from wrong

@@ -48,11 +48,10 @@ def sidechain_duck(
 
     Source: see `handlers.kernels.dynamics`.
     """
-    trigger = trigger_file
-    if trigger.rate != sound.rate:
-        from handlers.codecs.resample import resampled
+    from handlers.codecs.channels import remixed
+    from handlers.codecs.resample import resampled
 
-        trigger = resampled(trigger, sound.rate)
+    trigger = resampled(remixed(trigger_file, 1), sound.rate)
 
     def ducked() -> Iterator[Samples]:
         from handlers.kernels.dynamics import Compressor
@@ -64,7 +63,7 @@ def sidechain_duck(
         for block in sound:
             heard = np.zeros((1, block.shape[1]), np.float32)
             said = feed.read(block.shape[1])
-            said.mean(axis=0, out=heard[0, : said.shape[1]])
+            heard[:, : said.shape[1]] = said
             yield block * compressor.gains(heard)
 
     return sound.like(ducked)

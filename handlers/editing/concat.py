@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from handlers.artifacts import Blocks, Result, SoundItem
 from handlers.declare import Example, Params, operation
 from handlers.errors import BadParameter
-from handlers.streams import joined, named
+from handlers.streams import joined, named, said_of
 from handlers.units import Seconds
 
 
@@ -41,7 +43,7 @@ class Concatenated(Result):
         Example("Songs that run into each other.", crossfade_sec=4),
     ],
 )
-def concat(files: list[Piece], p: Concat) -> Concatenated:
+def concat(files: Annotated[list[Piece], Field(min_length=2)], p: Concat) -> Concatenated:
     """Play two or more sounds one after another.
 
     The result has the highest rate and the most channels among them; others
@@ -50,24 +52,19 @@ def concat(files: list[Piece], p: Concat) -> Concatenated:
 
     Raises:
         BadParameter: fewer than two sounds.
-        CannotProcess: a sound is shorter than the crossfade.
+        CannotProcess: a sound is shorter than the crossfade, or its channels
+            have no agreed way into those of the others.
     """
+    from handlers.codecs.channels import remixed
+    from handlers.codecs.resample import resampled
+
     if len(files) < 2:
         raise BadParameter(f"concat needs at least 2 files; got {len(files)}", field="files")
     rate = max(piece.sound.rate for piece in files)
     channels = max(piece.sound.channels for piece in files)
-    sounds = [
-        _matched(named(piece.sound, f"file {index}"), rate, channels)
-        for index, piece in enumerate(files)
-    ]
+    sounds = []
+    for index, piece in enumerate(files):
+        with said_of(f"file {index}"):
+            sounds.append(named(remixed(resampled(piece.sound, rate), channels), f"file {index}"))
     whole = joined(sounds, round(p.crossfade_sec * rate))
     return Concatenated(sound=whole, file_count=len(files))
-
-
-def _matched(sound: Blocks, rate: int, channels: int) -> Blocks:
-    from handlers.codecs.channels import remixed
-    from handlers.codecs.resample import resampled
-
-    if sound.rate != rate:
-        sound = resampled(sound, rate)
-    return remixed(sound, channels) if sound.channels != channels else sound

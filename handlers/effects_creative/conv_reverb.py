@@ -84,14 +84,11 @@ def _response(ir_file: Blocks, sound: Blocks, *, normalized: bool) -> Samples:
         raise CannotProcess(
             f"ir_file lasts {ir_file.duration:.1f} s; {_LONGEST_SEC} s is the longest response"
         )
-    if ir_file.rate != sound.rate:
-        from handlers.codecs.resample import resampled
+    from handlers.codecs.resample import resampled
 
-        # A response is a density over time: at another rate its samples have another size.
-        scale = np.float32(ir_file.rate / sound.rate)
-        room = resampled(ir_file, sound.rate).whole().samples * scale
-    else:
-        room = ir_file.whole().samples
+    # A response is a density over time: at another rate its samples have another size.
+    density = np.float32(ir_file.rate / sound.rate)
+    room = resampled(ir_file, sound.rate).whole().samples * density
     energy = float(np.square(room, dtype=np.float64).sum(axis=1).max(initial=0))
     if energy == 0:
         raise CannotProcess("ir_file is silent; it has no room to give")
