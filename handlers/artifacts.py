@@ -101,11 +101,6 @@ class Blocks:
         return self._frames
 
     @property
-    def stated_frames(self) -> int | None:
-        """Length in frames if it is known without reading the sound."""
-        return self._frames
-
-    @property
     def duration(self) -> float:
         """Length in seconds."""
         return self.frames / self.rate

@@ -7,7 +7,9 @@ import numpy as np
 from handlers.artifacts import Blocks
 
 
-def loud_ranges(sound: Blocks, threshold_db: float, min_silence_sec: float) -> list[tuple[int, int]]:
+def loud_ranges(
+    sound: Blocks, threshold_db: float, min_silence_sec: float
+) -> list[tuple[int, int]]:
     """What lies between silences, each `[start, end)` in frames.
 
     Silence is where, for at least `min_silence_sec`, no sample of any channel

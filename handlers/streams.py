@@ -156,7 +156,6 @@ def _check_overlap(number: int, frames: int, rate: int, overlap: int) -> None:
         )
 
 
-
 def named(sound: Blocks, name: str) -> Blocks:
     """The same sound; a refusal while it is read begins with `name`."""
 
@@ -173,6 +172,4 @@ def said_of(name: str) -> Iterator[None]:
     try:
         yield
     except AudiollaError as wrong:
-        raise type(wrong)(
-            f"{name}: {wrong.detail}", field=wrong.field, hint=wrong.hint
-        ) from wrong
+        raise type(wrong)(f"{name}: {wrong.detail}", field=wrong.field, hint=wrong.hint) from wrong

@@ -62,8 +62,6 @@ def deess(sound: Blocks, p: Deess) -> Blocks:
 
         compressor = Compressor(sound.rate, p.threshold_db, p.ratio, _ATTACK_MS, _RELEASE_MS)
         for low, high in split(sound, [p.frequency_hz]):
-            high *= compressor.gains(high)
-            low += high
-            yield low
+            yield low + high * compressor.gains(high)
 
     return sound.like(softened)

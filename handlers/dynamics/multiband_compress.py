@@ -116,8 +116,7 @@ def multiband_compress(sound: Blocks, p: MultibandCompress) -> MultibandCompress
         for bands in split(sound, p.crossovers_hz):
             total = np.zeros_like(bands[0])
             for band, compressor, makeup in zip(bands, compressors, makeups, strict=True):
-                band *= compressor.gains(band) * makeup
-                total += band
+                total += band * (compressor.gains(band) * makeup)
             yield total
 
     return MultibandCompressed(

@@ -21,9 +21,10 @@ class SidechainDuck(Params):
         -20.0, le=0, description="Peak level of the trigger where ducking starts."
     )
     ratio: float = Field(
-        4.0, ge=1, description="How hard: 1 does nothing; above, what exceeds the threshold by x dB "
-        "costs x (1 - 1/ratio) dB."
-    )  # fmt: skip
+        4.0,
+        ge=1,
+        description="How hard: x dB above the threshold cost x (1 - 1/ratio) dB; 1 does nothing.",
+    )
     attack_ms: Milliseconds = Field(10.0, gt=0, le=10_000, description="Time to step back.")
     release_ms: Milliseconds = Field(
         200.0, gt=0, le=60_000, description="Time to come forward again."
@@ -56,9 +57,7 @@ def sidechain_duck(
     def ducked() -> Iterator[Samples]:
         from handlers.kernels.dynamics import Compressor
 
-        compressor = Compressor(
-            sound.rate, p.threshold_db, p.ratio, p.attack_ms, p.release_ms
-        )  # fmt: skip
+        compressor = Compressor(sound.rate, p.threshold_db, p.ratio, p.attack_ms, p.release_ms)
         feed = Feed(trigger)
         for block in sound:
             heard = np.zeros((1, block.shape[1]), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -76,7 +77,7 @@ def split(sound: Blocks, p: Split) -> Parts:
                 field="count",
             )
         cuts = [sound.frames * part // p.count for part in range(p.count + 1)]
-        bounds = list(zip(cuts, cuts[1:], strict=False))
+        bounds = list(pairwise(cuts))
     else:
         bounds = loud_ranges(sound, p.threshold_db, p.min_duration_sec)
         if not bounds:
@@ -85,7 +86,6 @@ def split(sound: Blocks, p: Split) -> Parts:
             )
     digits = max(3, len(str(len(bounds) - 1)))
     parts = {
-        f"segment_{number:0{digits}}": part
-        for number, part in enumerate(sections(sound, bounds))
+        f"segment_{number:0{digits}}": part for number, part in enumerate(sections(sound, bounds))
     }
     return Parts(sounds=parts, segments=len(parts), mode=p.mode)

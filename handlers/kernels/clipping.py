@@ -26,11 +26,11 @@ def _slope(last, before, second):  # type: ignore[no-untyped-def] # inlined into
 
 @kernel(types.void(ROWS, types.int64, types.int64, OUT_ROWS))
 def rebuild(sound, around, longest, out):  # type: ignore[no-untyped-def] # typed by its signature
-    """Replace runs of clipped samples by the cubic Hermite curve from the sample before to the
-    sample after, along the slopes there.
+    """Replace runs of clipped samples by a cubic Hermite curve.
 
-    Single samples and runs of more than `longest` are no cut-off peaks and stay as they are. A
-    rebuilt sample is never nearer to zero than the clipped one.
+    It leads from the sample before to the sample after, along the slopes there.
+    Single samples and runs of more than `longest` are no cut-off peaks and stay
+    as they are. A rebuilt sample is never nearer to zero than the clipped one.
 
     Args:
         sound: `(channels, around + n + around)`; `around` is at least `longest` + 3.

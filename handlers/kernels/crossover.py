@@ -130,4 +130,3 @@ def low_pass_backwards(sound, form, out):  # type: ignore[no-untyped-def] # type
             out[other, i] = b0 * u + q1
             p1, p2 = (k1 * x + p2) - a1 * p1, k2 * x - a2 * p1
             q1, q2 = (k1 * u + q2) - a1 * q1, k2 * u - a2 * q1
-

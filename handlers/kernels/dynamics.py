@@ -49,7 +49,7 @@ class Compressor:
         self._state = np.zeros(2)
 
     def gains(self, block: Samples) -> Samples:
-        """Factors from 0 to 1, `(n,)`, for the next block `(channels, n)` of what is listened to."""
+        """Factors from 0 to 1, `(n,)`, for the next `(channels, n)` that is listened to."""
         out = np.empty(block.shape[1], np.float32)
         compress(block, *self._numbers, self._state, out)
         return out
@@ -186,9 +186,7 @@ def compress(block, threshold_db, slope, attack, release, state, out):  # type: 
     state[0], state[1] = held, smooth
 
 
-@kernel(
-    types.void(ROWS, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, STATE, OUT_ROW)
-)
+@kernel(types.void(ROWS, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, STATE, OUT_ROW))
 def shape(block, attack_db, sustain_db, release, attack, tail, smoothing, state, out):  # type: ignore[no-untyped-def] # typed by its signature
     """The factors of a transient shaper for `block` `(channels, n)`.
 

@@ -107,7 +107,9 @@ def _declipped(sound: Blocks) -> Blocks:
 
         for window, count in surrounded(sound, BLOCK_FRAMES, around, around):
             out = np.empty((sound.channels, count), np.float32)
-            rebuild(np.ascontiguousarray(window[:, : around + count + around]), around, longest, out)
+            rebuild(
+                np.ascontiguousarray(window[:, : around + count + around]), around, longest, out
+            )
             yield out
 
     return sound.like(rebuilt)

@@ -21,7 +21,8 @@ def test_a_feed_gives_what_is_asked_for_and_then_what_is_left(size):
     audio = counted(5000)
     feed = Feed(as_blocks(audio, size))
     first, second = feed.read(7), feed.read(4000)
-    assert first.flags.c_contiguous and second.flags.c_contiguous
+    assert first.flags.c_contiguous
+    assert second.flags.c_contiguous
     np.testing.assert_array_equal(first, audio.samples[:, :7])
     np.testing.assert_array_equal(second, audio.samples[:, 7:4007])
     assert feed.position == 4007

@@ -37,7 +37,7 @@ def test_the_sum_is_flat_from_end_to_end_of_a_sweep():
     ("freq", "expected_db"),
     [
         pytest.param(60, 0, id="low band at ratio 1"),
-        # -15 dB is 0.178; 0.4 % of the tone lies in the low band, 0.5 % (made up to 0.7) in the high.
+        # -15 dB is 0.178; 0.4 % of the tone is in the low band, 0.5 % (made up: 0.7) in the high.
         pytest.param(800, -14.5, id="20 dB over in the middle at 4:1"),
         pytest.param(12000, 3, id="makeup in the high band"),
     ],

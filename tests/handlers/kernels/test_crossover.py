@@ -73,4 +73,5 @@ def test_silence_stays_silent_and_channels_stay_apart():
     assert all(not band.any() for band in bands_of(silence(channels=2), [500]))
     one_sided = sound(np.stack([noise().samples[0], np.zeros(RATE), np.zeros(RATE)]))
     for band in bands_of(one_sided, [500]):
-        assert band[0].any() and not band[1:].any()
+        assert band[0].any()
+        assert not band[1:].any()
