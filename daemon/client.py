@@ -19,8 +19,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from daemon import wire
-from daemon.jobs import ForbiddenMove, Job, NewJob, NoSuchJob, NotEnded, State, Submitted
-from daemon.queue import CancelOutcome
+from daemon.jobs import (
+    CancelOutcome,
+    ForbiddenMove,
+    Job,
+    NewJob,
+    NoSuchJob,
+    NotEnded,
+    State,
+    Submitted,
+)
 
 _JOBS_PER_MESSAGE = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two tries to connect
@@ -225,7 +233,7 @@ class Client:
                 self._socket.shutdown(socket.SHUT_RDWR)
             asked, self._asked = self._asked, {}
             subscriptions, self._subscriptions = self._subscriptions, []
-        for _, future in asked.values():
+        for future in (future for _, future in asked.values() if not future.done()):
             future.set_exception(QueueUnavailable("the connection to the queue was closed"))
         for subscription in subscriptions:
             subscription.put(None)

@@ -23,7 +23,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from daemon import wire
 from daemon.clock import Clock, SystemClock
@@ -37,11 +37,13 @@ from daemon.migrate import UnusableDatabase
 from daemon.queue import Policy, Queue
 from daemon.reserve import Reserve
 from daemon.settings import Settings
+from daemon.spawn import read_settings
 from daemon.store import Store
 from daemon.timers import Timers
 from daemon.wire import Channel, Closed
-from daemon.worker import read_settings
-from handlers.declare import Lane
+
+if TYPE_CHECKING:
+    from handlers.declare import Lane
 
 log = logging.getLogger(__name__)
 
@@ -345,7 +347,7 @@ class Dispatcher:
         unwanted = held.cancel_requested and held.intent is None
         match message["do"]:
             case "finished":
-                self._learn(held.endpoint, took)
+                self._learn(held, took)
                 queue.complete(held, message["result"], scratch=message["scratch"])
             case "cancelled":
                 queue.end_cancelled(held, "cancelled while it ran")
@@ -374,11 +376,11 @@ class Dispatcher:
             worker.load = 0.0
         return held
 
-    def _learn(self, endpoint: str, took: float) -> None:
+    def _learn(self, held: Held, took: float) -> None:
         if len(self._typical) > _KINDS_REMEMBERED:
             self._typical.clear()
-        before = self._typical.get(endpoint, took)
-        self._typical[endpoint] = before + 0.2 * (took - before)
+        before = self._typical.get(held.endpoint, held.cost)
+        self._typical[held.endpoint] = before + 0.2 * (took - before)
 
     def _given_back(self, worker: Worker, dropped: set[str]) -> None:
         for held in [held for held in worker.pocket if held.id in dropped]:
@@ -500,9 +502,8 @@ class Dispatcher:
     def _close(self) -> None:
         self._lanes.close()
         for worker in self._lanes:
-            # Whoever waits for work ends in order; whoever runs a job must not go on with it.
-            worker.bury() if worker.pocket else worker.channel.close()
-        for worker in self._lanes:
+            # Before its job is put back it must have stopped; an idle one has nothing to lose.
+            worker.bury()
             for number, held in enumerate(worker.pocket):
                 text = "put back: the dispatcher was stopped"
                 self._queue.put_back(held, text, untouched=number > 0)
@@ -511,8 +512,6 @@ class Dispatcher:
         self._store.commit()
         self._desk.tell()
         self._settings.socket.unlink(missing_ok=True)
-        for worker in self._lanes:
-            worker.bury(patience=1.0)
         self._clean_up()
         self._litter.stop(timeout=5.0)
         self._store.close()

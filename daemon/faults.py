@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import signal
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from handlers.declare import Lane
 from handlers.errors import AudiollaError
+
+if TYPE_CHECKING:
+    from handlers.declare import Lane
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PASSING = frozenset(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from handlers.declare import Lane
+if TYPE_CHECKING:
+    from handlers.declare import Lane
 
 #: Columns of a job that can start, in the order of the fields of `Held`.
 READY_COLUMNS: Final = (

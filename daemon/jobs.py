@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import uuid_utils
 
-from handlers.declare import Lane
+if TYPE_CHECKING:
+    from handlers.declare import Lane
 
 State = Literal["pending", "running", "completed", "failed", "cancelled"]
 Source = Literal["folder", "rest", "mcp", "schedule", "cli"]
-LANES: Final[tuple[Lane, ...]] = get_args(Lane)
+CancelOutcome = Literal["cancelled", "cancelling", "delivering", "ended"]
+"""`cancelling`: a worker has been told. `delivering`: too late, its files are on their way."""
+
+#: Every lane; spelled out, because what declares them imports numpy, which a queue does not need.
+LANES: Final[tuple[Lane, ...]] = ("cpu", "gpu")
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 
 STATES: Final[tuple[State, ...]] = get_args(State)

@@ -14,16 +14,18 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from daemon.faults import signal_name
 from daemon.held import Held
 from daemon.settings import Settings
+from daemon.spawn import handed
 from daemon.wire import Channel
-from handlers.declare import Lane
+
+if TYPE_CHECKING:
+    from handlers.declare import Lane
 
 log = logging.getLogger(__name__)
 
@@ -112,17 +114,14 @@ class Worker:
         """Name and pid, as in the log of a job."""
         return f"{self.name} ({self.process.pid})"
 
-    def bury(self, patience: float = 0.0) -> str:
-        """Wait for the end of a process, after `patience` seconds by force.
+    def bury(self) -> str:
+        """End a process that is dying or not needed any more, and wait for its end.
 
         Returns:
             How it ended, in words.
         """
-        # A process closes its socket as it ends, so one whose socket has closed is waited for an
-        # instant. If it lives on it is of no use; a signal does not change how a dying one ends.
-        if patience:
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(patience)
+        # The signal does not change how a dying one ends, and one that has only closed its socket
+        # is of no use.
         self.process.kill()
         return signal_name(self.process.wait())
 
@@ -145,7 +144,8 @@ class Lanes:
             later: calls a function after some seconds.
             started: called with each worker that was started.
         """
-        self._settings = settings
+        # Workers open what strangers send; the token is none of their business.
+        self._settings = settings.model_copy(update={"auth_token": ""})
         self._run = run
         self._later = later
         self._started = started
@@ -192,10 +192,7 @@ class Lanes:
         self._numbers[lane] += 1
         ours, theirs = socket.socketpair()
         hear, speak = os.pipe2(os.O_CLOEXEC)
-        settings = os.memfd_create("settings")
-        try:
-            os.write(settings, self._settings.model_dump_json().encode())
-            os.lseek(settings, 0, os.SEEK_SET)
+        with handed(self._settings) as settings:
             command = [sys.executable, "-m", "daemon.worker"]
             command += ["--socket", str(theirs.fileno()), "--settings", str(settings)]
             command += ["--lane", lane, "--parent", str(os.getpid()), "--run", self._run]
@@ -207,10 +204,8 @@ class Lanes:
                 stderr=speak,
                 env={**os.environ, **(_ONE_THREAD if lane == "cpu" else {})},
             )
-        finally:
-            theirs.close()
-            os.close(speak)
-            os.close(settings)
+        theirs.close()
+        os.close(speak)
         name = f"{lane}-{self._numbers[lane]}"
         words = Words(hear, f"{name} ({process.pid})")
         worker = Worker(name, lane, process, Channel(ours), words)

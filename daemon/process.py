@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import select
 import signal
 import socket
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from daemon.faults import signal_name
 from daemon.migrate import UnusableDatabase
 from daemon.settings import Settings
+from daemon.spawn import handed
 
 log = logging.getLogger(__name__)
 
@@ -116,10 +116,7 @@ class DispatcherProcess:
 
     def _spawn(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         ours, theirs = socket.socketpair()
-        settings = os.memfd_create("settings")
-        try:
-            os.write(settings, self._settings.model_dump_json().encode())
-            os.lseek(settings, 0, os.SEEK_SET)
+        with handed(self._settings) as settings:
             command = [sys.executable, "-m", "daemon.dispatcher"]
             command += ["--settings", str(settings), "--control", str(theirs.fileno())]
             self._process = subprocess.Popen(
@@ -129,9 +126,7 @@ class DispatcherProcess:
                 # Ctrl-C is for the parent, which drains.
                 start_new_session=True,
             )
-        finally:
-            theirs.close()
-            os.close(settings)
+        theirs.close()
         self._control = ours
         return self._process, ours
 

@@ -11,7 +11,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -19,11 +19,18 @@ from daemon.clock import Clock
 from daemon.fairness import FairClock
 from daemon.faults import Fault, backoff
 from daemon.held import Held
-from daemon.jobs import Job, NewJob, NoSuchJob, NotEnded, State, Submitted, check_move
+from daemon.jobs import (
+    CancelOutcome,
+    ForbiddenMove,
+    Job,
+    NewJob,
+    NoSuchJob,
+    NotEnded,
+    State,
+    Submitted,
+    check_move,
+)
 from daemon.store import Duplicate, Store
-
-CancelOutcome = Literal["cancelled", "cancelling", "delivering", "ended"]
-"""`cancelling`: a worker has been told. `delivering`: too late, its files are on their way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,6 +410,7 @@ class Queue:
                 "_started": held.started or None,
                 "_progress": held.progress,
                 "_step": held.step,
+                "_deaths": held.deaths,
                 **_error_columns(fault),
             },
         )
@@ -449,6 +457,7 @@ class Queue:
                 "_started": known.started,
                 "_progress": known.progress,
                 "_step": known.step,
+                "_deaths": known.deaths,
                 **_error_columns(None),
             },
         )
@@ -466,6 +475,8 @@ class Queue:
             ForbiddenMove: it has not failed and was not cancelled.
         """
         known = self._known(job)
+        if known.state == "running":
+            raise ForbiddenMove(f"job {job} is running; it cannot become pending by hand")
         check_move(known.id, known.state, "pending")
         clock = self._clocks[known.first_lane, known.priority]
         vtime = clock.tag(known.share, known.cost, known.weight)

@@ -14,12 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import yaml
 
 from daemon.settings import Settings, environment_name
+from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Video
 from handlers.codecs.formats import OUTPUT_FORMATS, Encoding
 from handlers.declare import CATEGORIES, Operation
 from handlers.registry import operations
+from handlers.units import Unit
 from rules.names import FILE_FIELDS
 
 _MADE = "<!-- Written by `./audiolla docs`; change the declarations, not this page. -->"
@@ -63,39 +67,62 @@ def _operations() -> Iterator[str]:
 def _operation(op: Operation) -> Iterator[str]:
     first, *rest = op.doc.splitlines()
     yield from ("", f"### {op.name}", "", first)
-    if rest:
-        yield from _prose(rest)
-    yield ""
     takes = ", ".join(_input(i) for i in op.inputs) or "nothing"
-    yield f"- Takes {takes}; gives {_RESULTS[op.kind]}."
+    yield from ("", f"- Takes {takes}; gives {_RESULTS[op.kind]}.")
+    facts = list(_facts(op))
+    if facts:
+        yield f"- Says {', '.join(facts)}."
     yield f"- `POST {op.route}`" + (f", tool `{op.tool}`" if op.tool else "")
     if op.streams:
         reads = "once" if op.passes == 1 else f"{op.passes} times"
         yield f"- Works piece by piece, in constant memory; reads its sound {reads}."
     yield ""
+    if any(line.strip() for line in rest):
+        yield from _prose(rest[1:])
+        yield ""
     yield from _parameters(op.params.model_json_schema())
+    for declared in op.inputs:
+        if declared.item is not None:
+            title = f"Each entry of `{declared.name}` is a sound and:"
+            yield from _parameters(declared.item.model_json_schema(), title)
+    yield "```yaml"
+    yield "rules:"
     for example in op.examples:
-        yield f"{example.title}"
-        yield ""
-        if op.chainable:
-            yield "```yaml"
-            yield "rules:"
-            yield f"  - name: {json.dumps(example.title.rstrip('.'))}"
-            yield "    steps:"
-            yield f"      - op: {op.name}"
-            if example.params:
-                yield f"        params: {_flow(example.params)}"
-            yield "```"
-        else:
-            yield "```json"
-            yield json.dumps(example.params)
-            yield "```"
-        yield ""
+        yield f"  - name: {_flow(example.title.rstrip('.'))}"
+        params = {**example.params, **_lists(op)}
+        step = f"{op.name}: {_flow(params)}" if params else op.name
+        yield from ("    steps:", f"      - {step}")
+    yield "```"
+
+
+def _lists(op: Operation) -> dict[str, Any]:
+    """Lists of sounds as a rule writes them: the dropped file, and one beside the rules."""
+    pair = [{"file": "{input}"}, {"file": "other.wav"}]
+    return {declared.name: pair for declared in op.inputs if declared.many and declared.required}
+
+
+def _facts(op: Operation) -> Iterator[str]:
+    """What the result tells beside its sounds and files."""
+    if not issubclass(op.result, Result):
+        return
+    for name, info in op.result.model_fields.items():
+        if not _is_artifact(info.annotation):
+            inner = (m for a in get_args(info.annotation) for m in getattr(a, "__metadata__", ()))
+            unit = next((m.symbol for m in (*info.metadata, *inner) if isinstance(m, Unit)), "")
+            header = f", header `{op.headers[name]}`" if name in op.headers else ""
+            inside = f"{unit}{header}".removeprefix(", ")
+            yield f"`{name}`" + (f" ({inside})" if inside else "")
+
+
+def _is_artifact(annotation: Any) -> bool:
+    return any(a in (Blocks, Audio, Png, Midi, Video) for a in (annotation, *get_args(annotation)))
 
 
 def _prose(lines: list[str]) -> Iterator[str]:
     """A docstring's body; its `Raises:` section becomes a list."""
     raises = False
+    while lines and not lines[-1].strip():
+        lines = lines[:-1]
     for line in lines:
         if line.strip() in ("Raises:", "Args:", "Returns:"):
             raises = line.strip() == "Raises:"
@@ -123,15 +150,16 @@ def _input(declared: Any) -> str:
 
 
 def _flow(value: Any) -> str:
-    """A value as YAML in one line; JSON is YAML."""
-    return json.dumps(value, ensure_ascii=False)
+    """A value as YAML in one line."""
+    text = yaml.safe_dump(
+        value, default_flow_style=True, width=1000, sort_keys=False, allow_unicode=True
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _parameters(schema: Mapping[str, Any], title: str = "") -> Iterator[str]:
     known = schema.get("properties", {})
     if not known:
-        if not title:
-            yield from ("No parameters.", "")
         return
     if title:
         yield from (title, "")

@@ -168,7 +168,8 @@ class _Attempt:
         names = _Names(self.order, delivery, self.claim.id, source, story)
         wants_sound = delivery.sound
         if wants_sound is None:
-            wants_sound = story.changed or not (story.files or (delivery.reports and story.facts))
+            told = delivery.reports and story.measurements()
+            wants_sound = story.changed or not (story.files or told)
         with Drafts(
             self.claim.id, delivery.folder, replace=delivery.conflict == "replace"
         ) as drafts:
@@ -185,10 +186,9 @@ class _Attempt:
                 path = names.side(side.op, side.file.ext)
                 role = _ROLES[type(side.file)]
                 drafts.add_file(path, role, side.file, step=side.step)
-            for report in story.reports if delivery.reports else ():
-                if report.facts:
-                    path = names.side(report.op, "json")
-                    drafts.add_json(path, report.facts, step=report.step)
+            for report in story.measurements() if delivery.reports else ():
+                path = names.side(report.op, "json")
+                drafts.add_json(path, report.facts, step=report.step)
             if before is not None:
                 story.before = before.facts()
             return drafts.publish(self.context, story.result)
@@ -272,10 +272,9 @@ class _Story:
         self.reports.extend(outcome.reports)
         self.files.extend(outcome.files)
 
-    @property
-    def facts(self) -> bool:
-        """True when a step reported something."""
-        return any(report.facts for report in self.reports)
+    def measurements(self) -> list[chain.StepReport]:
+        """The reports of steps that are there to report."""
+        return [report for report in self.reports if find(report.op).kind == "json"]
 
     def result(self, outputs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """The job's result. The descriptor is the last step's, with its plain parameters under it."""

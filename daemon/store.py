@@ -8,7 +8,7 @@ be told to anybody before that.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,15 @@ _STATEMENTS: dict[str, sa.Executable] = {
         "completed", "completed", "started", "result", progress=1.0, epoch="NULL", **_NO_ERROR
     ),
     "end": _update(
-        None, "state", "completed", "started", "progress", "step", *_NO_ERROR, epoch="NULL"
+        None,
+        "state",
+        "completed",
+        "started",
+        "progress",
+        "step",
+        "deaths",
+        *_NO_ERROR,
+        epoch="NULL",
     ),
     "put_back": _update(
         "pending",
@@ -273,12 +281,15 @@ class Store:
         for offset, row in enumerate(rows, start=1):
             row["_seq"] = self._seq + offset
         while True:
+            savepoint = self._connection.begin_nested()
             try:
-                with self._connection.begin_nested():
-                    self._prepared["insert"].run(self._connection, rows)
+                self._prepared["insert"].run(self._connection, rows)
+                savepoint.commit()
             except IntegrityError as wrong:
+                savepoint.rollback()
                 raise Duplicate from wrong
             except OperationalError as wrong:
+                # On a full disk SQLite has given up the whole transaction, savepoint and all.
                 self._start_over(wrong)
             else:
                 break
@@ -297,9 +308,8 @@ class Store:
 
     def ready(self, lane: str, group: str, limit: int) -> list[Held]:
         """The jobs of a group that a lane should start next, best first."""
-        rows: Iterable[Iterable[Any]]
         rows = self._query("ready", _lane=lane, _group=group, _limit=limit)
-        return [Held(*row) for row in rows]
+        return [Held(*list[Any](row)) for row in rows]
 
     def release_due(self, now: float) -> set[tuple[str, str]]:
         """Let delayed jobs start whose time has come, up to a thousand.

@@ -36,11 +36,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from daemon.execution import Claim, Finished, HandOver, Intent, Run
 from daemon.faults import fault_of
 from daemon.settings import Settings
+from daemon.spawn import read_settings
 from daemon.wire import Closed, Decoder, encode
 from handlers.declare import Lane
 from handlers.errors import AudiollaError, Cancelled
@@ -260,12 +259,6 @@ def load_run(name: str) -> Run:
         operations()
         warm_all()
     return run
-
-
-def read_settings(fd: int) -> Settings:
-    """Settings as JSON from a descriptor that the parent has filled."""
-    with os.fdopen(fd, "rb") as source:
-        return Settings.model_validate(orjson.loads(source.read()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

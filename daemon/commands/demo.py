@@ -19,15 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn
 
-from daemon.commands.demo_view import View, view
+from daemon.commands.demo_view import View, dropped_as, view
 from daemon.commands.outcome import FAILED, OK, Unreachable
 from daemon.jobs import Job
-from daemon.settings import Settings, load
+from daemon.settings import Settings, environment_name, load
 
 EXAMPLES: Final = Path(__file__).parents[2] / "inbox_examples"
 SOUNDS: Final = frozenset({".flac", ".wav"})
@@ -46,25 +47,27 @@ def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 1 if a job failed, 3 if the daemon could not be started."""
-    settings = load(port=args.port)
+    asked = load(port=args.port)
     folders = example_folders()
-    data = data_dir(args.data_dir)
-    port, taken = free_port(settings.host, settings.port)
+    port, taken = free_port(asked.host, asked.port)
+    # Folders and rules of the user's own daemon are not ours to watch.
+    ours = {"data_dir": data_dir(args.data_dir), "folders_dir": None, "rules_dir": None}
+    settings = asked.model_copy(update={"port": port, **ours})
     with view(as_json=args.json) as show:
         if taken:
-            show.say(f"port {settings.port} is taken; the API takes {port}")
-        with Daemon(data, settings, port) as daemon:
-            show.started(daemon.address, data, daemon.folders)
-            watching = Watching(daemon, show)
-            dropped = [place for folder in folders for place in drop(folder, daemon.folders)]
+            show.say(f"port {asked.port} is taken; the API takes {port}")
+        with Daemon(settings) as daemon, Watching(daemon, show) as watching:
+            show.started(daemon.address, settings.data_dir, settings.folders)
+            dropped = [place for folder in folders for place in drop(folder, settings.folders)]
             show.dropped(dropped)
-            finished = watching.until_ended(len(dropped))
-            show.summary(finished, daemon.address, once=args.once)
+            names = {str(place.relative_to(settings.folders)) for place in dropped}
+            jobs = watching.until_ended(names)
+            show.summary(jobs, daemon.address, once=args.once)
             if not args.once:
                 with contextlib.suppress(KeyboardInterrupt):
                     watching.for_ever()
-            show.say("stopping")
-    return FAILED if any(job.state != "completed" for job in watching.finished) else OK
+                show.say("stopping")
+    return FAILED if any(job.state != "completed" for job in watching.ended) else OK
 
 
 # ---- what goes in ------------------------------------------------------------------------------
@@ -127,29 +130,27 @@ def free_port(host: str, wanted: int) -> tuple[int, bool]:
 class Daemon:
     """A daemon in a process of its own, for as long as the `with` block lasts."""
 
-    def __init__(self, data: Path, settings: Settings, port: int) -> None:
-        self.folders = data / "folders"
-        self.database = data / "audiolla.db"
-        self.address = f"http://{settings.host}:{port}"
-        self._log = data / "demo.log"
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self.address = f"http://{host}:{settings.port}"
+        self._log = settings.data_dir / "demo.log"
         self.hint = f"its log is {self._log}"
-        self._where = (settings.host, port)
-        self._data = data
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Daemon:
+        settings = self.settings
         for example in example_folders():
-            place = self.folders / example.name
+            place = settings.folders / example.name
             place.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(example / "rules.yaml", place / "rules.yaml")
-        host, port = self._where
-        serve = ["serve", "--data-dir", os.fspath(self._data), "--host", host, "--port", str(port)]
-        # Folders and rules of the user's own daemon are not ours to watch.
-        ours = {"AUDIOLLA_FOLDERS_DIR", "AUDIOLLA_RULES_DIR"}
+        serve = ["serve", "--data-dir", os.fspath(settings.data_dir)]
+        serve += ["--host", settings.host, "--port", str(settings.port)]
+        hidden = {environment_name("folders_dir"), environment_name("rules_dir")}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "daemon.cli", *serve],
-                env={name: value for name, value in os.environ.items() if name not in ours},
+                env={name: value for name, value in os.environ.items() if name not in hidden},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -188,7 +189,9 @@ class Daemon:
         while time.monotonic() < deadline:
             self.check()
             with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection(*self._where, timeout=2)
+                connection = http.client.HTTPConnection(
+                    self.settings.host, self.settings.port, timeout=2
+                )
                 connection.request("GET", "/healthz")
                 if connection.getresponse().status == http.HTTPStatus.OK:
                     return
@@ -200,61 +203,69 @@ class Daemon:
 
 
 class Watching:
-    """Follows the jobs that come after its making, until they have ended."""
+    """Follows the jobs of a daemon and shows them."""
 
     def __init__(self, daemon: Daemon, show: View) -> None:
-        from daemon.reader import JobReader  # brings SQLAlchemy along
+        # Both bring more along than `audiolla demo --help` should wait for.
+        from daemon.client import Client
+        from daemon.reader import JobReader
 
-        self._reader = JobReader(daemon.database)
         self._daemon = daemon
         self._show = show
+        self._reader = JobReader(daemon.settings.database)
+        self._client = Client(daemon.settings.socket)
+        self._news = self._client.subscribe()
         self._open: dict[str, Job] = {}
-        known = self._reader.jobs(limit=1, newest_first=True)
-        self._after = known[0].seq if known else 0
-        self.finished: list[Job] = []
+        self.ended: list[Job] = []
 
-    def until_ended(self, count: int) -> list[Job]:
-        """Wait until so many jobs have ended; those jobs, in the order in which they ended.
+    def __enter__(self) -> Watching:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+        self._reader.close()
+
+    def until_ended(self, names: Collection[str]) -> list[Job]:
+        """Wait until the jobs of these files (`<folder>/<path>`) have ended; those jobs.
 
         Raises:
-            Unreachable: the daemon has ended, or nothing has moved for two minutes.
+            Unreachable: the daemon has ended, or no job has moved for two minutes.
         """
-        moved = time.monotonic()
-        while len(self.finished) < count:
-            if self._look():
-                moved = time.monotonic()
-            elif time.monotonic() - moved > _PATIENCE_SECONDS:
-                waiting = count - len(self.finished)
-                raise Unreachable(
-                    f"{waiting} of {count} sounds are not delivered; {self._daemon.hint}"
-                )
-            time.sleep(_TURN_SECONDS)
-        return list(self.finished)
+        found: dict[str, Job] = {}
+        while waiting := set(names) - found.keys():
+            job = self._next(_PATIENCE_SECONDS)
+            if job is None:
+                left = ", ".join(sorted(waiting))
+                raise Unreachable(f"nothing happens to {left}; {self._daemon.hint}")
+            if job.ended and dropped_as(job) in waiting:
+                found[dropped_as(job)] = job
+        return list(found.values())
 
     def for_ever(self) -> NoReturn:
         """Show every job that comes and ends, until Ctrl-C."""
         while True:
-            self._look()
-            time.sleep(_TURN_SECONDS)
+            self._next(_PATIENCE_SECONDS)
 
-    def _look(self) -> bool:
-        """Show what has changed since the last look; True if something has."""
-        self._daemon.check()
-        moved = False
-        for job in self._reader.jobs(after=self._after):
-            self._after = job.seq
-            self._open[job.id] = job
+    def _next(self, timeout: float) -> Job | None:
+        """Wait for the next change and show it; the job as it is then, None if nothing came."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            news = self._news.get(_TURN_SECONDS)
+            if news is None:
+                self._daemon.check()
+                continue
+            job = self._open.get(news.id)
+            if news.progress is None or job is None:
+                job = self._reader.job(news.id)
+            if job is None or job.id in {one.id for one in self.ended}:
+                continue
+            if news.progress is not None:
+                job = replace(job, progress=news.progress, step=news.step)
+            if job.ended:
+                self._open.pop(job.id, None)
+                self.ended.append(job)
+            else:
+                self._open[job.id] = job
             self._show.progress(job)
-            moved = True
-        for name, before in list(self._open.items()):
-            now = self._reader.job(name)
-            if now is None or now.ended:
-                del self._open[name]
-            if now is not None and now != before:
-                moved = True
-                self._show.progress(now)
-                if now.ended:
-                    self.finished.append(now)
-                else:
-                    self._open[name] = now
-        return moved
+            return job
+        return None

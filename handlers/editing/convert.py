@@ -41,18 +41,17 @@ class Converted(Result):
 def convert(sound: Blocks, p: Convert) -> Converted:
     """Change sample rate, channel count or file format.
 
-    Downmixing comes before resampling where it makes less work. Without
-    parameters the samples stay as they are and only the output format counts.
+    Channels are mixed down as ITU-R BS.775-3 has it; mono is copied to both
+    sides at its level. Without parameters the samples stay as they are and
+    only the output format counts.
+
+    Raises:
+        CannotProcess: there is no agreed way to mix so many channels down.
     """
     from handlers.codecs.channels import remixed
     from handlers.codecs.resample import resampled
 
-    result = sound
     channels = p.channels or sound.channels
-    if channels < sound.channels:
-        result = remixed(result, channels)
-    if p.sample_rate and p.sample_rate != sound.rate:
-        result = resampled(result, p.sample_rate)
-    if channels > sound.channels:
-        result = remixed(result, channels)
-    return Converted(sound=result, sample_rate=p.sample_rate, channels=p.channels)
+    result = remixed(sound, channels) if channels < sound.channels else sound
+    result = resampled(result, p.sample_rate or sound.rate)
+    return Converted(sound=remixed(result, channels), sample_rate=p.sample_rate, channels=p.channels)

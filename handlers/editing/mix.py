@@ -43,6 +43,9 @@ def mix(tracks: list[Track]) -> Mixed:
         BadParameter: fewer than two tracks, or a gain beyond what a sample
             can hold.
     """
+    from handlers.codecs.channels import remixed
+    from handlers.codecs.resample import resampled
+
     if len(tracks) < 2:
         raise BadParameter(f"a mix needs at least 2 tracks; got {len(tracks)}", field="tracks")
     rate = max(track.sound.rate for track in tracks)
@@ -58,7 +61,7 @@ def mix(tracks: list[Track]) -> Mixed:
             )
         gains.append(np.float32(10 ** (track.gain_db / 20)))
         with _of_track(index):
-            sounds.append(_matched(track.sound, rate, channels))
+            sounds.append(remixed(resampled(track.sound, rate), channels))
     frames = max(sound.frames for sound in sounds)
 
     def mixed() -> Iterator[Samples]:
@@ -71,15 +74,6 @@ def mix(tracks: list[Track]) -> Mixed:
 
     whole = Blocks(mixed, rate=rate, channels=channels, frames=frames, facts=tracks[0].sound.facts)
     return Mixed(sound=whole, track_count=len(tracks))
-
-
-def _matched(sound: Blocks, rate: int, channels: int) -> Blocks:
-    from handlers.codecs.channels import remixed
-    from handlers.codecs.resample import resampled
-
-    if sound.rate != rate:
-        sound = resampled(sound, rate)
-    return remixed(sound, channels) if sound.channels != channels else sound
 
 
 class _Reader:

@@ -28,14 +28,15 @@ _WIDE = 16
 _PATCH = 128
 
 
-def interpolators(rate: int) -> Samples:
+def interpolators(rate: int, finer: int = 1) -> Samples:
     """Filters for the points between two samples: float32, `(points, TAPS)`.
 
     Point `k` of row `r` over `x[i - BEFORE : i - BEFORE + TAPS]` lies
     `(r + 1) / (points + 1)` of the way from sample `i` to the next. No rows
-    at 192 kHz and above, where the samples are dense enough.
+    at 192 kHz and above, where the samples are dense enough. `finer` times as
+    many points as the standard's where there are any.
     """
-    times = 4 if rate < 96000 else 2 if rate < 192000 else 1
+    times = 4 * finer if rate < 96000 else 2 * finer if rate < 192000 else 1
     taps = np.arange(TAPS) - BEFORE
     rows = np.empty((times - 1, TAPS), np.float32)
     for row in range(times - 1):

@@ -1,0 +1,83 @@
+"""Wires the daemon together, and takes it apart again in the right order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from daemon import log as logs
+from daemon.address import announce, withdraw
+from daemon.address import announce, withdraw
+from daemon.client import Client
+from daemon.process import DispatcherProcess
+from daemon.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Run the daemon until SIGTERM or Ctrl-C; its exit code.
+
+    Says on standard output where it listens, once it answers there.
+
+    Raises:
+        OSError: the address is taken, or the data directory cannot be written.
+        UnusableDatabase: another daemon runs on this data, or the database is damaged.
+        BrokenPlugin: an installed operation cannot be loaded.
+    """
+    logs.configure(settings.log_level, "main")
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    dispatcher = DispatcherProcess(settings)
+    with ThreadPoolExecutor(1) as starting:
+        # Its imports and ours take about as long: side by side they cost half.
+        started = starting.submit(dispatcher.start)
+        try:
+            from control_api.app import create_app
+            from control_api.app import serve as listen
+            from daemon.folders import FolderManager
+            from daemon.reader import JobReader
+            from daemon.service import QueueService
+            from handlers.registry import operations
+
+            operations()
+        finally:
+            started.result()
+    try:
+        client = Client(settings.socket)
+        reader = JobReader(settings.database)
+        manager = FolderManager(settings, client, reader)
+        service = QueueService(settings, client, reader, manager)
+        spool = settings.uploads / "incoming"
+        app = create_app(service, settings)
+        server = listen(app, settings, settings.host, settings.port, spool=spool)
+    except BaseException:
+        dispatcher.stop(at_once=True)
+        raise
+    service.tidy_up()
+    manager.start(client.subscribe())
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    listening = threading.Thread(target=server.run, name="api", daemon=True)
+    listening.start()
+    print(f"audiolla listens at {announce(settings, server.port)}", flush=True)
+    announce(settings, server.port)
+    print(f"hot folders: {settings.folders}", file=sys.stderr, flush=True)
+    stopping.wait()
+    log.info("draining: running jobs have %g s", settings.drain_timeout)
+    # The folders and the API live until the last job has ended: originals are moved to where
+    # they belong, and whoever waits for a reply gets it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: dispatcher.stop(at_once=True))
+    dispatcher.stop()
+    manager.stop()
+    server.close()
+    listening.join(10)
+    withdraw(settings)
+    withdraw(settings)
+    client.close()
+    reader.close()
+    return 0

@@ -1,0 +1,295 @@
+"""The runner on real files: what is opened, run, named, written and reported."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from daemon import runner
+from daemon.execution import Claim, Finished, HandOver
+from daemon.settings import Settings
+from handlers import registry
+from handlers.artifacts import Blocks, Result
+from handlers.declare import Example, describe
+from handlers.errors import BadParameter, Cancelled, NoSuchFile, StorageFull, UnreadableInput
+from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+from tests.sounds import ffmpeg_loudness, noise, tone, write_wav
+
+
+class Here:
+    """A worker's context without a worker."""
+
+    lane = "cpu"
+
+    def __init__(self, folder, lane="cpu", **settings):
+        self.lane = lane
+        self.scratch = folder / "scratch"
+        self.scratch.mkdir(exist_ok=True)
+        self.settings = Settings(data_dir=folder, **settings)
+        self.told = []
+        self.intents = []
+
+    def progress(self, fraction, step):
+        self.told.append((fraction, step))
+
+    def intend(self, intent):
+        self.intents.append(intent)
+        return []
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_wav(noise(seconds=4, channels=2, peak_db=-12), tmp_path / "take 1.wav", "PCM_24")
+
+
+def order(source, *steps, **about):
+    return Order(
+        sound=SoundRef(path=source, name=source.name),
+        steps=[StepOrder(op=op, params=params) for op, params in steps],
+        **about,
+    )
+
+
+def run(order, context, **claim):
+    return runner.run(Claim(id="j", attempt=1, order=order.model_dump_json(), **claim), context)
+
+
+def test_a_chain_goes_in_as_one_file_and_comes_out_as_one(source, tmp_path):
+    out = tmp_path / "out"
+    done = run(
+        order(
+            source,
+            ("trim", {"start_sec": 1.0, "end_sec": 3.5}),
+            ("eq", {"bands": [{"freq": 1000, "gain_db": 3}]}),
+            ("normalize", {"target_lufs": -20}),
+            ("fade", {"fade_in": 0.1}),
+            delivery=Delivery(folder=out, name="{stem} {normalize.target_lufs:.0f}.{ext}"),
+            measure=True,
+        ),
+        Here(tmp_path),
+    )
+
+    assert [p.name for p in out.iterdir()] == ["take 1 -20.wav"]
+    assert soundfile.info(out / "take 1 -20.wav").frames == 2.5 * 48000
+    assert ffmpeg_loudness(out / "take 1 -20.wav").integrated == pytest.approx(-20, abs=0.3)
+    assert isinstance(done, Finished)
+    assert done.result["before"]["duration"] == 4.0
+    assert done.result["after"]["duration"] == 2.5
+    assert done.result["after"]["lufs"] == pytest.approx(-20, abs=0.3)
+    assert done.result["before"]["lufs"] == pytest.approx(
+        ffmpeg_loudness(source).integrated, abs=0.1
+    )
+    assert [s["op"] for s in done.result["steps"]] == ["trim", "eq", "normalize", "fade"]
+    (output,) = done.result["outputs"]
+    assert output["size"] == (out / "take 1 -20.wav").stat().st_size
+    assert output["role"] == "sound"
+
+
+def test_a_report_alone_delivers_no_sound(source, tmp_path):
+    out = tmp_path / "out"
+    done = run(
+        order(source, ("loudness", {}), delivery=Delivery(folder=out, reports=True)), Here(tmp_path)
+    )
+
+    assert [p.name for p in out.iterdir()] == ["take 1.loudness.json"]
+    report = json.loads((out / "take 1.loudness.json").read_text())
+    assert report["loudness_lufs"] == pytest.approx(ffmpeg_loudness(source).integrated, abs=0.1)
+    assert done.result["descriptor"] == report
+
+
+def test_a_picture_comes_beside_the_sound(source, tmp_path):
+    out = tmp_path / "out"
+    run(
+        order(
+            source,
+            ("reverse", {}),
+            ("waveform", {"width": 320, "height": 90}),
+            delivery=Delivery(folder=out),
+        ),
+        Here(tmp_path),
+    )
+
+    assert sorted(p.name for p in out.iterdir()) == ["take 1.wav", "take 1.waveform.png"]
+    assert (out / "take 1.waveform.png").read_bytes()[16:24] == bytes([0, 0, 1, 64, 0, 0, 0, 90])
+
+
+def test_what_clips_in_an_integer_file_is_told(tmp_path):
+    loud = write_wav(tone(440, seconds=1, peak_db=6), tmp_path / "loud.wav", "FLOAT")
+    done = run(order(loud, ("reverse", {}), delivery=Delivery(folder=tmp_path / "o")), Here(tmp_path))
+
+    (output,) = done.result["outputs"]
+    assert output["clipped_samples"] > 10_000
+    assert output["clipped_db"] == pytest.approx(6, abs=0.05)
+
+
+def test_sounds_of_a_list_are_opened_with_their_settings(tmp_path):
+    one = write_wav(tone(440, seconds=1, peak_db=-12), tmp_path / "one.wav")
+    two = write_wav(tone(440, seconds=2, peak_db=-12), tmp_path / "two.wav")
+    items = [
+        ItemRef(sound=SoundRef(path=one, name="one.wav")),
+        ItemRef(sound=SoundRef(path=two, name="two.wav"), settings={"gain_db": 6.0206}),
+    ]
+    mixing = Order(
+        steps=[StepOrder(op="mix", items={"tracks": items})],
+        delivery=Delivery(folder=tmp_path / "out", name="mixed.{ext}"),
+    )
+    run(mixing, Here(tmp_path))
+
+    samples, _ = soundfile.read(tmp_path / "out" / "mixed.wav")
+    assert len(samples) == 2 * 48000
+    quarter = 10 ** (-12 / 20)
+    assert np.abs(samples[:40000]).max() == pytest.approx(3 * quarter, rel=0.01)
+    assert np.abs(samples[50000:]).max() == pytest.approx(2 * quarter, rel=0.01)
+
+
+def test_a_bad_entry_of_a_list_is_named(tmp_path):
+    one = write_wav(tone(440, seconds=1), tmp_path / "one.wav")
+    items = [ItemRef(sound=SoundRef(path=one, name="o"), settings={"gain_db": "loud"})] * 2
+    with pytest.raises(BadParameter, match=r"tracks\[0\].gain_db"):
+        run(Order(steps=[StepOrder(op="mix", items={"tracks": items})]), Here(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [(None, NoSuchFile), (b"", UnreadableInput), (b"#EXTM3U\nx.wav\n", UnreadableInput)],
+    ids=["gone", "empty", "a playlist"],
+)
+def test_what_cannot_be_opened_is_refused_in_words(tmp_path, content, error):
+    path = tmp_path / "x.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(error, match="x.wav"):
+        run(order(path, ("info", {})), Here(tmp_path))
+
+
+def test_a_wrong_parameter_names_its_step(source, tmp_path):
+    with pytest.raises(BadParameter) as refused:
+        run(order(source, ("reverse", {}), ("fade", {"fade_in": -1})), Here(tmp_path))
+    assert (refused.value.step, refused.value.op) == (1, "fade")
+
+
+def test_a_cancelled_job_leaves_nothing(source, tmp_path):
+    class Stopping(Here):
+        def progress(self, fraction, step):
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        run(
+            order(source, ("reverse", {}), delivery=Delivery(folder=tmp_path / "out")),
+            Stopping(tmp_path),
+        )
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_a_full_disk_may_pass(source, tmp_path):
+    full = Path("/dev/full")
+    with pytest.raises(StorageFull) as refused, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner.Drafts, "add", lambda self, wanted, role, **about: _Full(full, about))
+        run(order(source, ("reverse", {}), delivery=Delivery(folder=tmp_path / "o")), Here(tmp_path))
+    assert refused.value.transient
+
+
+class _Full:
+    def __init__(self, part, about):
+        self.part, self.about = part, about
+
+
+class Bands(Result):
+    low: Blocks
+    high: Blocks
+
+
+def bands(sound: Blocks) -> Bands:
+    """Two sounds, for the test."""
+    return Bands(low=sound, high=sound.like(lambda: (-block for block in sound)))
+
+
+def louder(sound: Blocks) -> Blocks:
+    """A step of the other lane, for the test."""
+    return sound.like(lambda: (block * np.float32(2) for block in sound))
+
+
+@pytest.fixture
+def more_operations(monkeypatch):
+    about = {"route": "/x", "category": "editing", "examples": [Example("x")]}
+    more = {
+        "bands": describe(bands, **about),
+        "louder": describe(louder, lane="gpu", **about),
+    }
+    known = {**registry.operations(), **more}
+    monkeypatch.setattr(registry, "operations", lambda: known)
+
+
+@pytest.mark.usefixtures("more_operations")
+def test_several_sounds_lie_beside_each_other_or_in_one_archive(source, tmp_path):
+    run(order(source, ("bands", {}), delivery=Delivery(folder=tmp_path / "a")), Here(tmp_path))
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [
+        "take 1.high.wav",
+        "take 1.low.wav",
+    ]
+
+    for folder in ("b", "c"):
+        delivery = Delivery(folder=tmp_path / folder, name="bands", bundle=True)
+        run(order(source, ("bands", {}), delivery=delivery), Here(tmp_path))
+    with zipfile.ZipFile(tmp_path / "b" / "bands.zip") as archive:
+        assert archive.namelist() == ["low.wav", "high.wav"]
+        assert archive.testzip() is None
+    assert (tmp_path / "b" / "bands.zip").read_bytes() == (tmp_path / "c" / "bands.zip").read_bytes()
+
+
+@pytest.mark.usefixtures("more_operations")
+def test_a_chain_is_cut_where_the_lane_changes_and_finished_steps_stay_finished(source, tmp_path):
+    chain = order(
+        source,
+        ("loudness", {}),
+        ("waveform", {"width": 64, "height": 64}),
+        ("trim", {"start_sec": 1, "end_sec": 2}),
+        ("louder", {}),
+        ("fade", {"fade_in": 0.001}),
+        delivery=Delivery(folder=tmp_path / "out", reports=True),
+        measure=True,
+    )
+    first = run(chain, Here(tmp_path))
+    assert isinstance(first, HandOver)
+    assert (first.next_step, first.lane) == (3, "gpu")
+    first = HandOver.model_validate_json(first.model_dump_json())  # it travels as JSON
+
+    second = run(
+        chain,
+        Here(tmp_path, lane="gpu"),
+        next_step=first.next_step,
+        carried=first.carried,
+        finished=first.finished,
+    )
+    assert (second.next_step, second.lane) == (4, "cpu")
+    third = run(
+        chain,
+        Here(tmp_path),
+        next_step=second.next_step,
+        carried=second.carried,
+        finished=second.finished,
+    )
+
+    assert [s["op"] for s in third.result["steps"]] == [s.op for s in chain.steps]
+    assert third.result["before"]["duration"] == 4.0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "take 1.loudness.json",
+        "take 1.wav",
+        "take 1.waveform.png",
+    ]
+    dry, _ = soundfile.read(source, dtype="float32")
+    wet, _ = soundfile.read(tmp_path / "out" / "take 1.wav", dtype="float32")
+    np.testing.assert_allclose(wet[1000:], 2 * dry[48000:96000][1000:], atol=2 / 32768)
+
+
+@pytest.mark.usefixtures("more_operations")
+def test_a_chain_that_begins_elsewhere_is_handed_over_untouched(source, tmp_path):
+    given = run(order(source, ("louder", {})), Here(tmp_path))
+    assert given == HandOver(next_step=0, lane="gpu", carried=None, finished=[])
+
+
+def test_a_no_op_costs_nothing_and_succeeds(tmp_path):
+    assert run(Order(), Here(tmp_path)) == Finished(result={})

@@ -1,0 +1,198 @@
+"""Every folder of inbox_examples/ gives what its expected.yaml says, as other tools see it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from daemon.commands.demo import EXAMPLES, example_folders, sounds_of
+
+COMMAND = Path(sys.executable).with_name("audiolla")
+EXPECTED = [
+    pytest.param(folder.name, entry, id=f"{folder.name}/{entry['file']}")
+    for folder in example_folders()
+    for entry in yaml.safe_load((folder / "expected.yaml").read_text())
+]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """One run of the demo: what it said, and its hot folders."""
+    data = tmp_path_factory.mktemp("demo") / "data"
+    done = subprocess.run(
+        [COMMAND, "demo", "--once", "--json", "--port", "0", "--data-dir", data],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()], data / "folders"
+
+
+def probe(path: Path) -> tuple[dict, dict]:
+    """FFmpeg's words on a file's sound, and its tags in lower case."""
+    shown = ["-show_streams", "-show_format", "-select_streams", "a:0", "-of", "json", path]
+    done = subprocess.run(["ffprobe", "-v", "error", *shown], capture_output=True, check=True)
+    said = json.loads(done.stdout)
+    (stream,) = said["streams"]
+    stream["sample_rate"] = int(stream["sample_rate"])
+    tags = said["format"].get("tags", {}) | stream.get("tags", {})
+    return stream, {name.lower(): value for name, value in tags.items()}
+
+
+def loudness(path: Path) -> tuple[float, float]:
+    """Integrated loudness in LUFS and true peak in dBTP, by FFmpeg's ebur128."""
+    meter = ["-af", "ebur128=peak=true:framelog=verbose", "-f", "null", "-"]
+    said = subprocess.run(["ffmpeg", "-i", path, *meter], capture_output=True, text=True).stderr
+    return tuple(float(re.findall(rf"{name}:\s+(-?[\d.]+)", said)[-1]) for name in ("I", "Peak"))
+
+
+def samples(path: Path) -> np.ndarray:
+    """The decoded samples, (frames, channels), by FFmpeg."""
+    stream, _ = probe(path)
+    raw = ["-f", "f64le", "-"]
+    done = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", path, *raw], capture_output=True, check=True
+    )
+    return np.frombuffer(done.stdout).reshape(-1, stream["channels"])
+
+
+def level_at(sound: np.ndarray, rate: int, hz: float) -> float:
+    """Level of one frequency in dB, against the level of the whole."""
+    mono = sound.mean(axis=1)
+    spectrum = np.abs(np.fft.rfft(mono * np.hanning(len(mono)))) ** 2
+    frequency = np.fft.rfftfreq(len(mono), 1 / rate)
+    band = spectrum[np.abs(frequency - hz) < 2].sum()
+    return 10 * np.log10(band / spectrum.sum())
+
+
+def test_the_demo_shows_every_sound_arriving_and_being_delivered(demo):
+    said, folders = demo
+    dropped = {f"{f.name}/{s.relative_to(f)}" for f in example_folders() for s in sounds_of(f)}
+    assert {entry["file"] for entry in said if entry["event"] == "completed"} == dropped
+    assert said[-1] | {"api": ""} == {
+        "event": "summary",
+        "jobs": len(dropped),
+        "failed": 0,
+        "api": "",
+    }
+    outputs = [out["path"] for entry in said for out in entry.get("outputs", [])]
+    assert all(Path(path).stat().st_size for path in outputs)
+    assert list(folders.glob("*/processing/*")) == []
+    assert list(folders.glob("*/failed/*")) == []
+
+
+@pytest.mark.parametrize("folder", [folder.name for folder in example_folders()])
+def test_a_folder_gives_the_files_that_it_promises_and_keeps_the_originals(folder, demo):
+    _, folders = demo
+    entries = yaml.safe_load((EXAMPLES / folder / "expected.yaml").read_text())
+    there = [p.relative_to(folders / folder) for p in (folders / folder / "out").rglob("*")]
+    files = {str(p) for p in there if (folders / folder / p).is_file()}
+    assert files == {entry["file"] for entry in entries}
+    for sound in sounds_of(EXAMPLES / folder):
+        kept = folders / folder / "done" / sound.relative_to(EXAMPLES / folder)
+        assert kept.read_bytes() == sound.read_bytes()
+
+
+@pytest.mark.parametrize(("folder", "entry"), EXPECTED)
+def test_what_comes_out_is_what_the_example_promises(folder, entry, demo):
+    source = EXAMPLES / folder / entry.pop("from")
+    path = demo[1] / folder / entry.pop("file")
+    stream, tags = probe(path) if "codec" in entry else ({}, {})
+    for name, wanted in entry.items():
+        CHECKS[name](wanted, path, source, stream, tags)
+
+
+def is_as_long(wanted, path, source, stream, tags):
+    assert len(samples(path)) / stream["sample_rate"] == pytest.approx(wanted, abs=0.03)
+
+
+def is_as_loud(wanted, path, source, stream, tags):
+    assert loudness(path)[0] == pytest.approx(wanted, abs=0.3)
+
+
+def peaks_below(wanted, path, source, stream, tags):
+    assert loudness(path)[1] < wanted
+
+
+def has_tags(wanted, path, source, stream, tags):
+    assert {name: tags.get(name) for name in wanted} == wanted
+
+
+def has_depth(wanted, path, source, stream, tags):
+    assert int(stream["bits_per_raw_sample"]) == wanted
+
+
+def lost_its_hum(wanted, path, source, stream, tags):
+    before, after = samples(source), samples(path)
+    fell = level_at(before, 44100, wanted["hz"]) - level_at(after, 44100, wanted["hz"])
+    assert fell > wanted["by_db"]
+
+
+def has_the_same_samples(wanted, path, source, stream, tags):
+    assert np.array_equal(samples(path), samples(source))
+
+
+def is_reversed_under_its_fade(wanted, path, source, stream, tags):
+    rate = stream["sample_rate"]
+    backwards, made = samples(source)[::-1], samples(path)
+    faded = round(wanted["but_for_the_first"] * rate)
+    assert made[faded:] == pytest.approx(backwards[faded:], abs=2**-22)
+    assert np.abs(made[: rate // 100]).max() < np.abs(backwards[: rate // 100]).max()
+
+
+def is_a_picture(wanted, path, source, stream, tags):
+    shown = ["-show_entries", "stream=codec_name,width,height", "-of", "csv=p=0", path]
+    said = subprocess.run(["ffprobe", "-v", "error", *shown], capture_output=True, text=True)
+    assert said.stdout.strip() == f"png,{wanted[0]},{wanted[1]}"
+
+
+def reports(wanted, path, source, stream, tags):
+    said = json.loads(path.read_text())
+    for name, value in wanted.items():
+        assert said[name] == (pytest.approx(value) if isinstance(value, float) else value), name
+
+
+def reports_the_loudness(wanted, path, source, stream, tags):
+    assert json.loads(path.read_text())[wanted] == pytest.approx(loudness(source)[0], abs=0.1)
+
+
+def has(name):
+    def is_said(wanted, path, source, stream, tags):
+        assert stream[name] == wanted
+
+    return is_said
+
+
+CHECKS = {
+    "codec": has("codec_name"),
+    "sample_rate": has("sample_rate"),
+    "channels": has("channels"),
+    "bit_depth": has_depth,
+    "duration": is_as_long,
+    "lufs": is_as_loud,
+    "true_peak_below": peaks_below,
+    "tags": has_tags,
+    "quieter": lost_its_hum,
+    "same_samples": has_the_same_samples,
+    "reversed": is_reversed_under_its_fade,
+    "picture": is_a_picture,
+    "json": reports,
+    "json_lufs": reports_the_loudness,
+}
+
+
+def test_the_sounds_are_small_and_say_whose_they_are():
+    sounds = [sound for folder in example_folders() for sound in sounds_of(folder)]
+    assert sum(sound.stat().st_size for sound in sounds) < 3_000_000
+    assert len(sounds) >= len(example_folders()) >= 5
+    script = (EXAMPLES / "make_sounds.py").read_text()
+    for sound in sounds:
+        assert str(sound.relative_to(EXAMPLES)) in script
+        assert soundfile.info(sound).duration < 20

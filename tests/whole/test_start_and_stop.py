@@ -1,0 +1,71 @@
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from tests.whole.living import living
+
+
+def test_it_answers_within_two_seconds_of_its_start(tmp_path):
+    # The best of three: this is about our work, not about what else the machine does.
+    taken = []
+    for attempt in range(3):
+        began = time.monotonic()
+        with living(tmp_path / str(attempt)) as daemon:
+            assert daemon.get("/healthz")["ok"] is True
+            taken.append(time.monotonic() - began)
+    assert min(taken) < 2.0
+
+
+def test_help_comes_at_once():
+    command = [sys.executable, "-m", "daemon.cli", "--help"]
+    taken = []
+    for _ in range(5):
+        began = time.monotonic()
+        subprocess.run(command, check=True, capture_output=True)
+        taken.append(time.monotonic() - began)
+    assert min(taken) < 0.3
+
+
+def test_it_ends_cleanly_when_told(tmp_path):
+    with living(tmp_path / "data") as daemon:
+        assert daemon.stop() == 0
+
+
+def test_a_second_daemon_on_the_same_data_is_refused_with_a_sentence(tmp_path):
+    with living(tmp_path / "data"):
+        command = [sys.executable, "-m", "daemon.cli", "serve", "--data-dir", str(tmp_path / "data")]
+        second = subprocess.run([*command, "--port", "0"], capture_output=True, text=True, timeout=60)
+    assert second.returncode == 3
+    assert "Traceback" not in second.stderr
+    assert str(tmp_path / "data") in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("AUDIOLLA_PORT", "loud"), ("AUDIOLLA_DEVICE", "abacus")]
+)
+def test_a_bad_setting_stops_the_start_with_its_name(tmp_path, variable, value):
+    import os
+
+    command = [sys.executable, "-m", "daemon.cli", "serve", "--data-dir", str(tmp_path)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=os.environ | {variable: value}
+    )
+    assert ended.returncode == 3
+    assert variable in ended.stderr
+    assert value in ended.stderr
+
+
+def test_what_ran_when_it_was_killed_is_there_after_the_next_start(tmp_path):
+    with living(tmp_path / "data") as daemon:
+        body = json.dumps({"file_path": "nothing.wav"}).encode()
+        request = urllib.request.Request(
+            daemon.address + "/v1/files/keep.txt", data=body, method="PUT"
+        )
+        urllib.request.urlopen(request, timeout=30).close()
+        daemon.kill()
+        daemon.start()
+        assert [f["path"] for f in daemon.get("/v1/files")["files"]] == ["keep.txt"]
