@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
@@ -93,10 +94,7 @@ def sections(sound: Blocks, bounds: Sequence[tuple[int, int]]) -> list[Blocks]:
             yield block
         running = feed
 
-    return [
-        sound.like(lambda start=start, end=end: part(start, end), frames=end - start)
-        for start, end in bounds
-    ]
+    return [sound.like(partial(part, start, end), frames=end - start) for start, end in bounds]
 
 
 def joined(sounds: Sequence[Blocks], overlap: int = 0) -> Blocks:

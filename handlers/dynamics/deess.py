@@ -8,7 +8,6 @@ from pydantic import Field
 
 from handlers.artifacts import Blocks, Samples
 from handlers.declare import Example, Params, operation
-from handlers.errors import BadParameter
 from handlers.units import DecibelsFS, Hertz
 
 #: An s lasts 50 to 200 ms and begins within a few: fast enough to catch it, slow enough to
@@ -42,19 +41,13 @@ def deess(sound: Blocks, p: Deess) -> Blocks:
 
     Only what lies above the frequency is turned down, by a compressor that
     listens to nothing else; no frequency ever gets louder. All channels move
-    together. Keeps rate, channels and length, and delays nothing.
+    together. Keeps rate, channels and length, and delays nothing. A sound that
+    has nothing above the frequency (half its sample rate) passes unchanged.
 
     Source: see `handlers.kernels.crossover` and `handlers.kernels.dynamics`.
-
-    Raises:
-        BadParameter: the frequency is at or above half the sample rate.
     """
     if p.frequency_hz >= sound.rate / 2:
-        raise BadParameter(
-            f"frequency_hz = {p.frequency_hz:g} Hz is too high for {sound.rate} samples/s; "
-            f"it must be below {sound.rate / 2:g} Hz",
-            field="frequency_hz",
-        )
+        return sound
 
     def softened() -> Iterator[Samples]:
         from handlers.kernels.crossover import split

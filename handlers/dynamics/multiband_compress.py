@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from handlers.artifacts import Blocks, Result, Samples
 from handlers.declare import Example, Params, operation
 from handlers.errors import BadParameter
-from handlers.units import Decibels, DecibelsFS, Hertz, Milliseconds
+from handlers.units import Decibels, DecibelsFS, Milliseconds, Unit
 
 
 class CompressorBand(BaseModel):
@@ -31,7 +32,7 @@ class CompressorBand(BaseModel):
 class MultibandCompress(Params):
     """Where the bands meet, and what happens in each."""
 
-    crossovers_hz: list[Hertz] = Field(
+    crossovers_hz: Annotated[list[float], Unit("Hz")] = Field(
         min_length=1, max_length=31, description="Where the bands meet, ascending."
     )
     bands: list[CompressorBand] = Field(
@@ -64,7 +65,7 @@ class MultibandCompressed(Result):
     """The sound, and what was done."""
 
     sound: Blocks
-    crossovers_hz: list[Hertz]
+    crossovers_hz: list[float]
     bands: list[CompressorBand]
 
 

@@ -40,7 +40,7 @@ class Concatenated(Result):
     category="editing",
     examples=[
         Example("Intro, talk and outro."),
-        Example("Songs that run into each other.", crossfade_sec=4),
+        Example("Songs that run into each other.", crossfade_sec=1),
     ],
 )
 def concat(files: Annotated[list[Piece], Field(min_length=2)], p: Concat) -> Concatenated:

@@ -30,7 +30,7 @@ class Loop(Params):
     category="editing",
     examples=[
         Example("Eight bars into thirty-two.", count=4),
-        Example("A rain that never breaks off.", count=10, crossfade_sec=2),
+        Example("A rain that never breaks off.", count=10, crossfade_sec=1),
     ],
     pipeline=True,
 )

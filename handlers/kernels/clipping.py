@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
+from handlers.artifacts import Samples
 from handlers.kernels.jit import OUT_ROWS, ROWS, kernel
 
 #: A sample of this magnitude or more is taken for clipped.
@@ -15,7 +16,7 @@ _HIGHEST = 3.0
 
 
 @njit(nogil=True, inline="always")
-def _slope(last, before, second):  # type: ignore[no-untyped-def] # inlined into typed kernels
+def _slope(last: float, before: float, second: float) -> float:
     """How steeply, per sample, the sound climbs where it reaches `last`; 0 if it falls.
 
     The smaller of the first- and the second-order difference: on the shoulder of a wave the
@@ -25,7 +26,7 @@ def _slope(last, before, second):  # type: ignore[no-untyped-def] # inlined into
 
 
 @kernel(types.void(ROWS, types.int64, types.int64, OUT_ROWS))
-def rebuild(sound, around, longest, out):  # type: ignore[no-untyped-def] # typed by its signature
+def rebuild(sound: Samples, around: int, longest: int, out: Samples) -> None:
     """Replace runs of clipped samples by a cubic Hermite curve.
 
     It leads from the sample before to the sample after, along the slopes there.

@@ -25,6 +25,8 @@ from handlers.artifacts import BLOCK_FRAMES, Blocks, Samples
 from handlers.kernels.jit import OUT_ROWS, ROWS, STATES, TABLE, kernel
 from handlers.streams import Feed
 
+Table = NDArray[np.float64]
+
 #: A low-pass at fc rings for so many periods of fc until it is below -120 dB. The backward
 #: filter, too, starts from rest, so it starts so many periods later than where it is needed.
 _RINGING = 3.2
@@ -78,7 +80,7 @@ def split(sound: Blocks, crossovers_hz: Sequence[float]) -> Iterator[list[Sample
         filtered = after
 
 
-def _butterworth(freq: float, rate: int) -> NDArray[np.float64]:
+def _butterworth(freq: float, rate: int) -> Table:
     """A low-pass as `b0 k1 k2 a1 a2`, the form of `biquad` in which no state waits for an output.
 
     Source: R. Bristow-Johnson, "Cookbook formulae for audio equalizer biquad
@@ -93,7 +95,7 @@ def _butterworth(freq: float, rate: int) -> NDArray[np.float64]:
 
 
 @kernel(types.void(ROWS, types.int64, TABLE, STATES, OUT_ROWS))
-def low_pass(sound, begin, form, states, out):  # type: ignore[no-untyped-def] # typed by its signature
+def low_pass(sound: Samples, begin: int, form: Table, states: Table, out: Samples) -> None:
     """Filter `sound` `(channels, n)` from frame `begin` on into `out`, two channels at a time."""
     channels, frames = sound.shape
     b0, k1, k2, a1, a2 = form
@@ -112,7 +114,7 @@ def low_pass(sound, begin, form, states, out):  # type: ignore[no-untyped-def] #
 
 
 @kernel(types.void(ROWS, TABLE, OUT_ROWS))
-def low_pass_backwards(sound, form, out):  # type: ignore[no-untyped-def] # typed by its signature
+def low_pass_backwards(sound: Samples, form: Table, out: Samples) -> None:
     """Filter `sound` `(channels, n)` from its end to its start; `out` takes the first frames."""
     channels, frames = sound.shape
     wanted = out.shape[1]

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 from numba import njit, types
+from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
 from handlers.kernels.jit import FUSED, OUT_ROW, ROWS, STATE, kernel
@@ -75,8 +76,14 @@ class TransientShaper:
 
     def __init__(self, rate: int, attack_db: float, sustain_db: float) -> None:
         """`attack_db` and `sustain_db` are the most that is added, or taken away if negative."""
-        times = (self._RELEASE_MS, self._ATTACK_MS, self._TAIL_MS, self._SMOOTH_MS)
-        self._numbers = (attack_db, sustain_db, *(_pole(time, rate) for time in times))
+        self._numbers = (
+            attack_db,
+            sustain_db,
+            _pole(self._RELEASE_MS, rate),
+            _pole(self._ATTACK_MS, rate),
+            _pole(self._TAIL_MS, rate),
+            _pole(self._SMOOTH_MS, rate),
+        )
         self._state = np.array([_FLOOR, _FLOOR, _FLOOR, 0])
 
     def gains(self, block: Samples) -> Samples:
@@ -99,7 +106,9 @@ def _pole(time_ms: float, rate: int) -> float:
     return math.exp(-1000 / (time_ms * rate)) if time_ms > 0 else 0.0
 
 
-def _fitted(values: np.ndarray, at: np.ndarray, degree: int) -> tuple[np.float32, ...]:
+def _fitted(
+    values: NDArray[np.float64], at: NDArray[np.float64], degree: int
+) -> tuple[np.float32, ...]:
     """A polynomial through `values` at `at`, highest power first."""
     return tuple(np.float32(c) for c in np.polyfit(at, values, degree))
 
@@ -115,7 +124,7 @@ _inlined = njit(nogil=True, error_model="numpy", fastmath=set(FUSED), inline="al
 
 
 @_inlined
-def _log2(values, bits, count):  # type: ignore[no-untyped-def] # inlined into typed kernels
+def _log2(values: Samples, bits: NDArray[np.int32], count: int) -> None:
     """Base-2 logarithms in place; 0 gives -127. `bits` is an int32 view of `values`."""
     # One by one: a loop over the tuple would keep the other from being vectorised.
     a8, a7, a6, a5, a4, a3, a2, a1, a0 = _LOG
@@ -128,7 +137,7 @@ def _log2(values, bits, count):  # type: ignore[no-untyped-def] # inlined into t
 
 
 @_inlined
-def _exp2(values, bits, count):  # type: ignore[no-untyped-def] # inlined into typed kernels
+def _exp2(values: Samples, bits: NDArray[np.int32], count: int) -> None:
     """Powers of two in place, for exponents from -126 to 126."""
     b5, b4, b3, b2, b1, b0 = _EXP
     for i in range(count):
@@ -141,7 +150,7 @@ def _exp2(values, bits, count):  # type: ignore[no-untyped-def] # inlined into t
 
 
 @_inlined
-def _magnitudes(block, start, count, row):  # type: ignore[no-untyped-def] # likewise
+def _magnitudes(block: Samples, start: int, count: int, row: Samples) -> None:
     """The largest magnitude over channels, for `count` frames from `start`."""
     for i in range(count):
         row[i] = abs(block[0, start + i])
@@ -154,7 +163,15 @@ _NUMBER = types.float64
 
 
 @kernel(types.void(ROWS, _NUMBER, _NUMBER, _NUMBER, _NUMBER, STATE, OUT_ROW))
-def compress(block, threshold_db, slope, attack, release, state, out):  # type: ignore[no-untyped-def] # typed by its signature
+def compress(
+    block: Samples,
+    threshold_db: float,
+    slope: float,
+    attack: float,
+    release: float,
+    state: NDArray[np.float64],
+    out: Samples,
+) -> None:
     """The factors of a compressor for `block` `(channels, n)`.
 
     Args:
@@ -187,7 +204,17 @@ def compress(block, threshold_db, slope, attack, release, state, out):  # type: 
 
 
 @kernel(types.void(ROWS, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, STATE, OUT_ROW))
-def shape(block, attack_db, sustain_db, release, attack, tail, smoothing, state, out):  # type: ignore[no-untyped-def] # typed by its signature
+def shape(
+    block: Samples,
+    attack_db: float,
+    sustain_db: float,
+    release: float,
+    attack: float,
+    tail: float,
+    smoothing: float,
+    state: NDArray[np.float64],
+    out: Samples,
+) -> None:
     """The factors of a transient shaper for `block` `(channels, n)`.
 
     Args:
