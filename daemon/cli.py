@@ -106,6 +106,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain(wrong: Exception) -> int:
+    from daemon.client import QueueUnavailable
+    from daemon.migrate import UnusableDatabase
     from daemon.settings import BadSettings
     from handlers.errors import AudiollaError, BadParameter, BrokenPlugin, MistypedParameter
 
@@ -116,7 +118,7 @@ def _explain(wrong: Exception) -> int:
     if isinstance(wrong, Misused | BadParameter | MistypedParameter):
         complain(str(wrong))
         return USAGE
-    if isinstance(wrong, Unreachable | BrokenPlugin):
+    if isinstance(wrong, Unreachable | BrokenPlugin | QueueUnavailable | UnusableDatabase):
         complain(str(wrong))
         return ENVIRONMENT
     if isinstance(wrong, AudiollaError):

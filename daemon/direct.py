@@ -109,7 +109,7 @@ def _probe(path: str) -> dict[str, Any]:
 
     try:
         sound = open_sound(path_from_text(path))
-        tags = {} if sound.facts is None else sound.facts.metadata.tags
+        tags = sound.facts.metadata.tags
         return {
             "finished": {
                 "duration": sound.duration,

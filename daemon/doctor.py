@@ -311,10 +311,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding("queue", "durable write", verdict, f"{took:.1f} ms at {there}", slow)
     state = "no database yet"
     if settings.database.exists():
-        with contextlib.closing(
-            sqlite3.connect(f"{settings.database.as_uri()}?mode=ro", uri=True)
-        ) as database:
-            (answer,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        answer = _quick_check(settings.database)
         if answer != "ok":
             yield Finding(
                 "queue",
@@ -326,6 +323,18 @@ def _database(settings: Settings) -> Iterator[Finding]:
             return
         state = f"{settings.database}, {settings.database.stat().st_size / 1e6:.1f} MB, whole"
     yield Finding("queue", "database", "ok", f"SQLite {sqlite3.sqlite_version}, {state}")
+
+
+def _quick_check(database: Path) -> str:
+    """`ok`, or what is wrong with the file."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as wrong:
+        return str(wrong)
+    return str(answer)
 
 
 def _durable_write(folder: Path) -> float:

@@ -462,7 +462,7 @@ class _Loader:
                 (*place, "output", "folder"),
                 field="output.folder",
             )
-        elif target in (stages.processing, stages.done, stages.failed):
+        elif "folder" in asked and target in (stages.processing, stages.done, stages.failed):
             self._problem(
                 f"{asked['folder']!r} is for originals", (*place, "output"), field="output.folder"
             )

@@ -8,13 +8,13 @@ A hot folder is any folder with a `rules.yaml`:
       - name: Long takes
         match: {ext: [wav, flac], duration: "> 60"}
         steps:
-          - trim: {start: 0.5}                # op: {params}
+          - trim: {start_sec: 0.5}            # op: {params}
           - op: normalize                     # or op and params apart
             params: {target_lufs: -16}
         output: {name: "{stem} ({normalize.measured_lufs:.1f} LUFS).{ext}"}
       - name: Jingles
         match: {glob: "jingle-*"}
-        steps: [loudness, normalize]          # or the bare name
+        steps: [loudness, reverse]            # or the bare name
         output: {format: flac, folder: jingles}
 
 A central file (`rules/podcast.yaml`) is the same with `folder:` on top, which

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 #: What a system without any Python still has.
 TOOLS = [
     *("cat", "chmod", "cksum", "cp", "date", "dirname", "env", "find", "flock", "mkdir", "mv"),
-    *("readlink", "rm", "sh", "sleep", "tail"),
+    *("readlink", "rm", "sed", "sh", "sleep", "tail"),
 ]
 
 #: Stands in for Python: makes "virtual environments" that hold itself, installs nothing.
@@ -129,8 +129,9 @@ def test_a_change_to_what_set_up_rests_on_sets_up_again(clone, changed):
     if changed.startswith(".venv"):
         (clone.root / changed).unlink()
     else:
-        with (clone.root / changed).open("a") as file:
-            file.write("\n# another line\n")
+        text = (clone.root / changed).read_text()
+        first, _, rest = text.partition("\n")
+        (clone.root / changed).write_text(f"{first}\n# another line\n{rest}")
 
     assert clone.run("setup")[0] == 0
     assert any("--require-hashes" in call for call in clone.calls())

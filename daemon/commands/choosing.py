@@ -50,9 +50,12 @@ class OnQueue:
             client.submit([_new_job(task, self._settings) for task in tasks])
             try:
                 for task in tasks:
-                    job = client.wait(task.id)
+                    try:
+                        ended = _ended(task, client.wait(task.id))
+                    except (NoSuchJob, QueueUnavailable) as wrong:
+                        ended = Ended(task, None, f"the daemon lost it: {wrong}")
                     left.discard(task.id)
-                    yield _ended(task, job)
+                    yield ended
             finally:
                 for job_id in left:
                     with contextlib.suppress(QueueUnavailable, NoSuchJob):

@@ -189,14 +189,16 @@ class Daemon:
         while time.monotonic() < deadline:
             self.check()
             with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection(
-                    self.settings.host, self.settings.port, timeout=2
-                )
-                connection.request("GET", "/healthz")
-                if connection.getresponse().status == http.HTTPStatus.OK:
+                if self._is_healthy():
                     return
             time.sleep(_TURN_SECONDS)
         raise Unreachable(f"the daemon does not answer at {self.address}; {self.hint}")
+
+    def _is_healthy(self) -> bool:
+        connection = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=2)
+        with contextlib.closing(connection):
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == http.HTTPStatus.OK
 
 
 # ---- what comes out ----------------------------------------------------------------------------

@@ -165,7 +165,7 @@ class _Screen:
         self._bars.update(self._tasks[job.id], completed=job.progress, step=step)
         if not job.ended:
             return
-        self._bars.update(self._tasks[job.id], visible=False)
+        self._bars.update(self._tasks[job.id], visible=False, refresh=True)
         took = (job.completed or 0) - (job.started or job.created)
         if job.state == "completed":
             self._console.print(f"[green]✓[/] {_safe(name)} [dim]{took:.2f} s[/]")
@@ -180,7 +180,7 @@ class _Screen:
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("\ndelivered", overflow="fold")
-        table.add_column("from\n", overflow="fold", style="dim")
+        table.add_column("\nfrom", overflow="fold", style="dim")
         for title in ("length\ns", "loudness\nLUFS", "true peak\ndBTP"):
             table.add_column(title, justify="right", no_wrap=True)
         done = sorted((job for job in jobs if job.state == "completed"), key=dropped_as)
@@ -195,8 +195,9 @@ class _Screen:
                     row += [change(job, "duration", 2), change(job, "lufs", 1)]
                     row += [change(job, "true_peak_dbtp", 1)]
                 table.add_row(*row)
-        self._console.print()
-        self._console.print(table)
+        if done:
+            self._console.print()
+            self._console.print(table)
         self._console.print()
         failed = len(jobs) - len(done)
         self._console.print(

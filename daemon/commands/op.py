@@ -7,12 +7,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from control_api.fields import ENCODING, Fields, at_least, fields_of
 from control_api.wire import display_name
 from daemon.commands.console import progress, show_facts, show_json, size
-from daemon.commands.outcome import FAILED, OK, Misused, complain
+from daemon.commands.outcome import FAILED, OK, Misused, about, complain
 from daemon.commands.running import Ended, Task
 from daemon.jobs import new_id
 from daemon.settings import load
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 # -- flags ---------------------------------------------------------------------------------------
 def _add_flags(parser: argparse.ArgumentParser, op: Operation) -> None:
     fields = fields_of(op)
-    parser.description = op.doc
+    parser.description = op.doc.partition("\n\nRaises:")[0]
     own = parser.add_argument_group(f"flags of {op.name}")
     for name, info in op.params.model_fields.items():
         aliases = [n for n in fields.params if n in _aliases(op, name) and n != name]
@@ -122,10 +122,11 @@ def _aliases(op: Operation, name: str) -> Sequence[str]:
 
 
 def _help(info: Any) -> str:
-    unit = next((m.symbol for m in info.metadata if isinstance(m, Unit)), "")
+    notes_on_type = [*info.metadata, *_plain_type(info.annotation)[1]]
+    unit = next((m.symbol for m in notes_on_type if isinstance(m, Unit)), "")
     bounds = [
         f"{sign} {getattr(m, attribute)}"
-        for m in info.metadata
+        for m in notes_on_type
         for attribute, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
         if getattr(m, attribute, None) is not None
     ]
@@ -141,16 +142,22 @@ def _escaped(text: str | None) -> str:
     return (text or "").replace("%", "%%")
 
 
+def _plain_type(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without `| None` and `Annotated`, and what was annotated."""
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(a for a in get_args(annotation) if a is not type(None))
+    if get_origin(annotation) is Annotated:
+        annotation, *notes = get_args(annotation)
+        return annotation, tuple(notes)
+    return annotation, ()
+
+
 def _is_bool(annotation: Any) -> bool:
-    return annotation is bool or (
-        get_origin(annotation) in (Union, UnionType) and bool in get_args(annotation)
-    )
+    return _plain_type(annotation)[0] is bool
 
 
 def _metavar(info: Any) -> str:
-    annotation = info.annotation
-    if get_origin(annotation) in (Union, UnionType):
-        annotation = next(a for a in get_args(annotation) if a is not type(None))
+    annotation = _plain_type(info.annotation)[0]
     if get_origin(annotation) is Literal:
         return "|".join(str(a) for a in get_args(annotation))
     return {int: "N", float: "X", str: "TEXT"}.get(annotation, "JSON")
@@ -292,7 +299,8 @@ def _show(op: Operation, ended: Ended, *, as_json: bool) -> None:
         show_json(told)
         return
     if ended.result is None:
-        complain(f"{ended.task.name}: {ended.error}" + (f" ({ended.hint})" if ended.hint else ""))
+        hint = f" ({ended.hint})" if ended.hint else ""
+        complain(about(ended.task.name, ended.error) + hint)
         return
     outputs = ended.result.get("outputs", [])
     facts = ended.result.get("descriptor", {})

@@ -20,6 +20,11 @@ class Unreachable(Exception):
     """The daemon, or something else outside, is not there."""
 
 
+def about(name: str, sentence: str) -> str:
+    """A sentence that says which file it is about, once."""
+    return sentence if sentence.startswith(f"{name}:") else f"{name}: {sentence}"
+
+
 def complain(sentence: str) -> None:
     """Say what is wrong, on stderr."""
     print(f"audiolla: {sentence}", file=sys.stderr)

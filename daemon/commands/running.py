@@ -85,8 +85,11 @@ class Children:
         finally:
             for child in children:
                 child.close()
+            # A thread sees its child end, and closes the pipes that it was reading.
             for thread in threads:
                 thread.join(timeout=5)
+            for child in children:
+                child.forget()
 
 
 def probe(path: str, settings: Settings) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def probe(path: str, settings: Settings) -> dict[str, Any]:
         answer = child.ask({"probe": path}, lambda *_: None)
     finally:
         child.close()
+        child.forget()
     if "error" in answer:
         error = answer["error"]
         raise all_kinds().get(error["kind"], AudiollaError)(error["detail"])
@@ -151,6 +155,7 @@ class _Child:
         except BrokenPipeError:
             pass  # it died between two requests; the exit code below says why
         code = process.wait()
+        _close_pipes(process)
         self._process = None
         if self._closed:
             return {"error": {"kind": "Cancelled", "detail": "stopped"}}
@@ -163,17 +168,20 @@ class _Child:
         """Stop it, at the next block if it works, and by force after two seconds."""
         self._closed = True
         process = self._process
-        if process is None or process.poll() is not None:
+        if process is None:
             return
-        with contextlib.suppress(BrokenPipeError):
-            assert process.stdin is not None
-            process.stdin.close()
         process.terminate()
         try:
             process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    def forget(self) -> None:
+        """Close its pipes; nobody reads them any more."""
+        process, self._process = self._process, None
+        if process is not None:
+            _close_pipes(process)
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -188,6 +196,14 @@ class _Child:
             assert self._process.stdin is not None
             _send(self._process.stdin, self._settings.model_dump_json().encode())
         return self._process
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        # What was still to be written to a dead process is lost anyway.
+        with contextlib.suppress(BrokenPipeError):
+            if pipe is not None:
+                pipe.close()
 
 
 def _send(pipe: IO[bytes], line: bytes) -> None:

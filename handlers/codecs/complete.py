@@ -262,31 +262,34 @@ def _flac(file: _Bytes, start: int) -> Completeness:
         tail = tail[:-128]
     if not tail:
         return Completeness("whole" if total == 0 else "short", "flac", 0, total, "samples")
-    ended, end = _last_flac_frame(tail, fixed_block, total)
+    ended, before = _last_flac_frame(tail, fixed_block, total)
     if total == 0:
         return Completeness("open", "flac", file.size)
     if ended:
         return Completeness("whole", "flac", total, total, "samples")
-    return Completeness("short", "flac", min(end, total), total, "samples")
+    return Completeness("short", "flac", min(before, total), total, "samples")
 
 
 def _last_flac_frame(tail: bytes, block: int, total: int) -> tuple[bool, int]:
-    """Whether the tail ends with the frame that ends at sample `total`; and the last end seen."""
+    """Whether the tail ends with the frame that ends at `total`; samples before the last one."""
     at = tail.rfind(b"\xff")
-    seen = 0
+    before = 0
     while at >= 0:
         frame = tail[at:]
-        end = _flac_frame_end(frame, block)
-        if end is not None:
-            seen = max(seen, end)
-            if total and end == total and _crc16(frame) == 0:
-                return True, end
+        span = _flac_frame_span(frame, block)
+        if span is not None:
+            before = max(before, span[0])
+            if total and span[1] == total and _crc16(frame) == 0:
+                return True, span[0]
         at = tail.rfind(b"\xff", 0, at)
-    return False, seen
+    return False, before
 
 
-def _flac_frame_end(frame: bytes, fixed_block: int) -> int | None:
-    """Sample after the frame whose header begins here; None where none does (RFC 9639, 9.1)."""
+def _flac_frame_span(frame: bytes, fixed_block: int) -> tuple[int, int] | None:
+    """First sample of the frame whose header begins here, and the one after it (RFC 9639, 9.1).
+
+    None where no header begins.
+    """
     if len(frame) < 6 or frame[1] not in (0xF8, 0xF9) or frame[3] & 1:
         return None
     block_code, rate_code = frame[2] >> 4, frame[2] & 15
@@ -307,7 +310,8 @@ def _flac_frame_end(frame: bytes, fixed_block: int) -> int | None:
     if len(frame) <= at or _crc8(frame[:at]) != frame[at]:
         return None
     # Fixed block size: the number counts frames; variable: samples.
-    return (number if frame[1] & 1 else number * fixed_block) + size
+    start = number if frame[1] & 1 else number * fixed_block
+    return start, start + size
 
 
 def _coded_number(raw: bytes) -> tuple[int, int] | None:

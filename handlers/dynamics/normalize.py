@@ -19,6 +19,8 @@ _CLOSE = 0.02
 _REACHED = 0.1
 #: Passes in search of the gain that makes up for the limiter, at most.
 _TRIES = 8
+#: LU won per dB of gain below which the limiter has taken all there is to win.
+_HOPELESS = 0.05
 #: More gain than this into the limiter leaves nothing of the dynamics.
 _MOST_MAKE_UP_DB = 20.0
 
@@ -144,13 +146,18 @@ def _made_up(
         slope = 1.0
         if len(tried) > 1:
             before, softer, _ = tried[-2]
-            # Between nothing gained (all is limited) and nothing lost, whatever two passes say.
-            slope = min(max((loudness - softer) / (gain_db - before), 0.1), 1.0)
+            slope = (loudness - softer) / (gain_db - before)
+            if slope < _HOPELESS:
+                break
+            slope = min(slope, 1.0)
         following = min(gain_db + (target - loudness) / slope, most)
         if following == gain_db:
             break
         tried.append((following, *_heard(sound, following, ceiling_dbtp)))
-    return min(tried, key=lambda one: abs(one[1] - target))
+    if abs(tried[-1][1] - target) <= _CLOSE:
+        return tried[-1]
+    # Where more gain changes next to nothing, the least of it does the least harm.
+    return min(tried, key=lambda one: (round(abs(one[1] - target), 1), one[0]))
 
 
 def _heard(sound: Blocks, gain_db: float, ceiling_dbtp: float) -> tuple[float, float]:
@@ -166,6 +173,5 @@ def _heard(sound: Blocks, gain_db: float, ceiling_dbtp: float) -> tuple[float, f
             meter.add(out)
     meter.add(limiter.rest())
     loudness = meter.integrated
-    # A sound above -70 LUFS cannot fall below by a ceiling of at least -20 dBTP ... unless it is
-    # nothing but a click; then the gate's threshold is as good a value as any.
+    # Only a sound that was hardly above -70 LUFS, and a click at that, can fall below the gate.
     return (-70.0 if loudness is None else loudness), limiter.reduction_db

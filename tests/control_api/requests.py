@@ -4,7 +4,7 @@ BOUNDARY = "----audiolla-test"
 
 
 def multipart(*parts):
-    """Keyword arguments for `simulate_post`; a part is `(name, text)` or `(name, filename, data)`."""
+    """Arguments for `simulate_post`; a part is `(name, text)` or `(name, filename, data)`."""
     body = b""
     for name, *rest in parts:
         body += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'.encode()

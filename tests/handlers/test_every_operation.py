@@ -178,9 +178,7 @@ CONTRACT: Mapping[str, Mapping[str, Any]] = {
     )["operations"]
 }
 AGREED = [
-    pytest.param(op, CONTRACT[name], id=name)
-    for name, op in OPERATIONS.items()
-    if name in CONTRACT
+    pytest.param(op, CONTRACT[name], id=name) for name, op in OPERATIONS.items() if name in CONTRACT
 ]
 #: Where more is allowed than the contract asks for; it says so itself.
 MORE_THAN_ASKED = {("trim", "end_sec", "required")}

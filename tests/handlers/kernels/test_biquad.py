@@ -51,7 +51,13 @@ def test_a_bell_is_as_wide_as_its_q_says():
 def test_k_weighting_at_48_khz_is_the_table_of_the_standard():
     # ITU-R BS.1770-5, Annex 1, tables 1 and 2.
     table = [
-        [1.53512485958697, -2.69169618940638, 1.19839281085285, -1.69065929318241, 0.73248077421585],
+        [
+            1.53512485958697,
+            -2.69169618940638,
+            1.19839281085285,
+            -1.69065929318241,
+            0.73248077421585,
+        ],
         [1.0, -2.0, 1.0, -1.99004745483398, 0.99007225036621],
     ]
     assert k_weighting(48000) == pytest.approx(np.array(table), abs=1e-8)

@@ -41,7 +41,9 @@ def within_20_khz(audio):
     "audio",
     [
         pytest.param(speech(seconds=3, channels=2, peak_db=8), id="speech"),
-        pytest.param(within_20_khz(noise(seconds=2, channels=2, rate=44100, peak_db=6)), id="noise"),
+        pytest.param(
+            within_20_khz(noise(seconds=2, channels=2, rate=44100, peak_db=6)), id="noise"
+        ),
         pytest.param(
             faded(tone(11999, seconds=1, phase=0.7, peak_db=3)), id="peaks between samples"
         ),
