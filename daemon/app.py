@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from daemon import log as logs
 from daemon.address import announce, withdraw
-from daemon.address import announce, withdraw
 from daemon.client import Client
 from daemon.process import DispatcherProcess
 from daemon.settings import Settings
@@ -64,7 +63,6 @@ def serve(settings: Settings) -> int:
     listening = threading.Thread(target=server.run, name="api", daemon=True)
     listening.start()
     print(f"audiolla listens at {announce(settings, server.port)}", flush=True)
-    announce(settings, server.port)
     print(f"hot folders: {settings.folders}", file=sys.stderr, flush=True)
     stopping.wait()
     log.info("draining: running jobs have %g s", settings.drain_timeout)
@@ -76,7 +74,6 @@ def serve(settings: Settings) -> int:
     manager.stop()
     server.close()
     listening.join(10)
-    withdraw(settings)
     withdraw(settings)
     client.close()
     reader.close()

@@ -54,4 +54,6 @@ def convert(sound: Blocks, p: Convert) -> Converted:
     channels = p.channels or sound.channels
     result = remixed(sound, channels) if channels < sound.channels else sound
     result = resampled(result, p.sample_rate or sound.rate)
-    return Converted(sound=remixed(result, channels), sample_rate=p.sample_rate, channels=p.channels)
+    return Converted(
+        sound=remixed(result, channels), sample_rate=p.sample_rate, channels=p.channels
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,11 +19,19 @@ from handlers.declare import Example, operation
     batch=True,
 )
 def reverse(sound: Audio) -> Blocks:
-    """Play a sound backwards, sample by sample."""
+    """Play a sound backwards, sample by sample.
+
+    Cue points and loops of the source do not come along: they would point elsewhere.
+    """
 
     def backwards() -> Iterator[Samples]:
         for end in range(sound.frames, 0, -BLOCK_FRAMES):
             piece = sound.samples[:, max(end - BLOCK_FRAMES, 0) : end]
             yield np.ascontiguousarray(piece[:, ::-1])
 
-    return sound.blocks().like(backwards)
+    facts = sound.facts
+    if facts:
+        facts = replace(facts, metadata=replace(facts.metadata, span=None))
+    return Blocks(
+        backwards, rate=sound.rate, channels=sound.channels, frames=sound.frames, facts=facts
+    )

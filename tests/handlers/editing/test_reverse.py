@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from handlers.artifacts import BLOCK_FRAMES
+from handlers.artifacts import BLOCK_FRAMES, Audio, Metadata, SourceFacts
 from handlers.editing.reverse import reverse
 from tests.sounds import noise
 
@@ -13,3 +13,13 @@ def test_the_last_sample_comes_first(frames):
 
     assert np.array_equal(back.samples, audio.samples[:, ::-1])
     assert np.array_equal(reverse(back).whole().samples, audio.samples)
+
+
+def test_positions_of_the_source_do_not_come_along():
+    audio = noise(seconds=0.1)
+    metadata = Metadata(tags={"title": ("x",)}, chunks={"cue ": b"..."}, span=(48000, 4800))
+    facts = SourceFacts("x.wav", 1, "wav", "pcm_s16le", "s16", metadata=metadata)
+    back = reverse(Audio(audio.samples, audio.rate, facts))
+
+    assert back.facts.metadata.span is None
+    assert back.facts.metadata.tags == {"title": ("x",)}

@@ -20,7 +20,7 @@ def trimmed(audio, block=1000, **params):
         pytest.param(0.4, None, 3200, 4000, id="to the end"),
         pytest.param(0.4, 99, 3200, 4000, id="an end beyond the end"),
         pytest.param(0.1, 0.1 + 1 / 8000, 800, 801, id="one sample"),
-        pytest.param(0.00006, 0.1, 0, 800, id="to the nearest sample"),
+        pytest.param(0.00007, 0.1, 1, 800, id="to the nearest sample"),
     ],
 )
 def test_it_keeps_exactly_the_samples_between(start, end, first, last, block):
