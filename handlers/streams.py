@@ -18,6 +18,7 @@ class Feed:
 
     def __init__(self, sound: Blocks) -> None:
         """Nothing is read before the first `read`."""
+        self.channels = sound.channels
         self._blocks = iter(sound)
         self._rest = np.zeros((sound.channels, 0), np.float32)
         self.position = 0

@@ -59,17 +59,18 @@ def conv_reverb(
     frames = sound.frames
     if p.tail and frames:
         frames += room.shape[1] - 1
-    wet_gain, dry_gain = np.float32(p.wet_mix), np.float32(1 - p.wet_mix)
+    dry_gain = np.float32(1 - p.wet_mix)
 
     def reverberant() -> Iterator[Samples]:
         from handlers.kernels.convolution import convolved
 
-        for dry, wet in convolved(Feed(sound), room, frames):
+        for dry, wet in convolved(Feed(sound), room * np.float32(p.wet_mix), frames):
             for at in range(0, dry.shape[1], BLOCK_FRAMES):
                 end = min(at + BLOCK_FRAMES, dry.shape[1])
-                out = wet[:, at:end] * wet_gain
-                out += dry[:, at:end] * dry_gain
-                yield out
+                mixed = np.empty((channels, end - at), np.float32)
+                np.multiply(dry[:, at:end], dry_gain, out=mixed)
+                mixed += wet[:, at:end]
+                yield mixed
 
     return sound.like(reverberant, channels=channels, frames=frames)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from handlers.artifacts import Samples
+from handlers.artifacts import BLOCK_FRAMES, Samples
 from handlers.streams import Feed
 
 #: Transform length over response length: longer ones make better use of each transform, until
@@ -38,14 +38,15 @@ def convolved(feed: Feed, response: Samples, frames: int) -> Iterator[tuple[Samp
     size = max(1 << (_LENGTHS * taps - 1).bit_length(), _SHORTEST)
     hop = size - taps + 1
     spectrum = fft.rfft(response, size, axis=1)
-    window: Samples | None = None
+    window = np.zeros((feed.channels, size), np.float32)
     for at in range(0, frames, hop):
-        fresh = feed.read(hop)
-        if window is None:
-            window = np.zeros((fresh.shape[0], size), np.float32)
-        window[:, : taps - 1] = window[:, size - taps + 1 :].copy()
-        window[:, taps - 1 : taps - 1 + fresh.shape[1]] = fresh
-        window[:, taps - 1 + fresh.shape[1] :] = 0
+        window[:, : taps - 1] = window[:, hop:].copy()
+        # Block by block: a block is still in the cache when it is copied.
+        for start in range(taps - 1, size, BLOCK_FRAMES):
+            fresh = feed.read(min(BLOCK_FRAMES, size - start))
+            window[:, start : start + fresh.shape[1]] = fresh
+            window[:, start + fresh.shape[1] : start + BLOCK_FRAMES] = 0
         count = min(hop, frames - at)
-        wet = fft.irfft(fft.rfft(window, axis=1) * spectrum, size, axis=1)
+        product = fft.rfft(window, axis=1) * spectrum
+        wet = fft.irfft(product, size, axis=1, overwrite_x=True)
         yield window[:, taps - 1 : taps - 1 + count], wet[:, taps - 1 : taps - 1 + count]
