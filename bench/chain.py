@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -90,6 +89,7 @@ def _ours(source: Path, form: str, folder: Path) -> None:
     from rules.orders import Delivery, Order, SoundRef, StepOrder
 
     class Here:
+        lane = "cpu"
         scratch = folder / "scratch"
         settings = Settings(data_dir=folder)
 
@@ -117,14 +117,14 @@ def _processes(source: Path, form: str, seconds: float, folder: Path) -> None:
     one, two, three = (folder / f"step{n}.wav" for n in (1, 2, 3))
     _ffmpeg("-ss", "1", "-to", f"{seconds - 1}", "-i", source, one)
     _ffmpeg("-i", one, "-af", _eq(), two)
-    gain = TARGET - _measure("-i", two, "-af", "ebur128=framelog=quiet")
+    gain = TARGET - _measure("-i", two, "-af", "ebur128=framelog=verbose")
     _ffmpeg("-i", two, "-af", f"volume={gain:.6f}dB", three)
     _ffmpeg("-i", three, "-af", _fade(seconds - 2), *_codec(form), folder / f"peer.{form}")
 
 
 def _graph_twice(source: Path, form: str, seconds: float, folder: Path) -> None:
     cut = ("-ss", "1", "-to", f"{seconds - 1}", "-i", source)
-    gain = TARGET - _measure(*cut, "-af", f"{_eq()},ebur128=framelog=quiet")
+    gain = TARGET - _measure(*cut, "-af", f"{_eq()},ebur128=framelog=verbose")
     chain = f"{_eq()},volume={gain:.6f}dB,{_fade(seconds - 2)}"
     _ffmpeg(*cut, "-af", chain, *_codec(form), folder / f"peer.{form}")
 
@@ -135,7 +135,7 @@ def _graph_spool(source: Path, form: str, seconds: float, folder: Path) -> None:
     measured = _ffmpeg(
         *cut,
         "-filter_complex",
-        f"{_eq()},asplit[a][b];[b]ebur128=framelog=quiet[c]",
+        f"{_eq()},asplit[a][b];[b]ebur128=framelog=verbose[c]",
         *("-map", "[a]", "-c:a", "pcm_f32le", "-rf64", "auto", spool),
         *("-map", "[c]", "-f", "null", "-"),
     )
@@ -202,13 +202,15 @@ def _report_memory(source: Path, form: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         short = _make_source(Path(folder), 0.1)
         _ours(short, form, Path(folder))
-        idle = _peak_mb()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        idle = _status_mb("VmRSS")
         _ours(source, form, Path(folder))
-        print(_peak_mb() - idle)
+        print(_status_mb("VmHWM") - idle)
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _status_mb(key: str) -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{key}:\s+(\d+) kB", status)[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Protocol
 
 import falcon
 
 from control_api import catalog, errors, files, folders, jobs, rest
 from control_api.guard import Guard
-from control_api.ports import Service
-from control_api.routes import Route
+from control_api.ports import ApiSettings, Service
+from control_api.routes import App, Route
 from control_api.server import Server, serve
 from handlers.registry import operations
 
 __all__ = ["ApiSettings", "Server", "all_routes", "create_app", "serve"]
-
-App = falcon.App[falcon.Request, falcon.Response]
-
-
-class ApiSettings(Protocol):
-    """What the API needs of the settings."""
-
-    @property
-    def auth_token(self) -> str:
-        """Bearer token; empty means none is needed."""
-
-    @property
-    def max_upload_bytes(self) -> int:
-        """Cap on one upload."""
 
 
 def all_routes(service: Service) -> list[Route]:

@@ -13,6 +13,7 @@ from typing import Any
 import falcon
 
 from control_api.ports import Job
+from control_api.routes import App
 from control_api.wire import to_json
 from handlers import errors
 from handlers.errors import AudiollaError
@@ -80,7 +81,7 @@ def error_of_job(job: Job) -> AudiollaError:
     return kind(job.error, field=job.error_field, hint=job.error_hint)
 
 
-def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
+def install(app: App) -> None:
     """Make every error of the application one of our JSON bodies."""
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(UnicodeError, _not_utf8)

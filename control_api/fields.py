@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from annotated_types import MinLen
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
@@ -114,13 +113,6 @@ def fields_of(op: Operation) -> Fields:
     if clash:
         raise TypeError(f"{op.name}: a parameter cannot be called {', '.join(sorted(clash))}")
     return found
-
-
-def at_least(op: Operation, declared: Input) -> int:
-    """How many entries a list of sounds needs: `Field(min_length=...)` on its parameter, else 1."""
-    _, *notes = get_args(get_type_hints(op.func, include_extras=True)[declared.name])
-    limits = [m for n in notes if isinstance(n, FieldInfo) for m in n.metadata]
-    return next((m.min_length for m in (*limits, *notes) if isinstance(m, MinLen)), 1)
 
 
 def _sound_fields(op: Operation, declared: Input) -> SoundFields:

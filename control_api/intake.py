@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from control_api.fields import Fields, SoundFields, at_least
+from control_api.fields import Fields, SoundFields
 from control_api.forms import Form
 from control_api.ports import Service, Upload
 from control_api.wire import from_json
@@ -214,7 +214,7 @@ def _named(field: str, value: str, path_field: str, job_id: str, service: Servic
 def _items(
     fields: Fields, declared: Input, form: Form, job_id: str, service: Service
 ) -> list[ItemRef]:
-    name, least = declared.name, at_least(fields.op, declared)
+    name, least = declared.name, declared.at_least
     value = form.value(name)
     if value is None:
         if declared.required:

@@ -132,6 +132,18 @@ class Health:
     engines: Sequence[str] = ()
 
 
+class ApiSettings(Protocol):
+    """What the API needs of the settings."""
+
+    @property
+    def auth_token(self) -> str:
+        """Bearer token; empty means none is needed."""
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Cap on one upload."""
+
+
 class Service(Protocol):
     """The daemon, as the API sees it."""
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import falcon
+
+App = falcon.App[falcon.Request, falcon.Response]
+
 
 @dataclass(frozen=True)
 class Route:

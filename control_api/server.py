@@ -28,7 +28,8 @@ from control_api.guard import OPEN_PATHS, is_bearer
 from control_api.wire import to_json
 
 if TYPE_CHECKING:
-    from control_api.app import ApiSettings, App
+    from control_api.ports import ApiSettings
+    from control_api.routes import App
 
 THREADS = 64
 """Most of them wait for a job and cost nothing; `rest.MAX_WAITING` leaves some free."""

@@ -107,8 +107,11 @@ class Arrivals:
         if everything:
             self._next_net = _BEFORE_ALL
 
-    def complete(self) -> list[Arrived]:
-        """The files that have become complete.
+    def complete(self, most: int) -> list[Arrived]:
+        """Files that have become complete; ask again at `next_due` for the others.
+
+        Args:
+            most: files to look at, so that the first of many need not wait for the last.
 
         Raises:
             OSError: the disk does not answer. Nothing is forgotten; ask again later.
@@ -123,10 +126,11 @@ class Arrivals:
             if everything:
                 self._next_net = now + _NET_SECONDS
         found: list[Arrived] = []
-        while self._queue and self._queue[0][0] <= now:
+        while most and self._queue and self._queue[0][0] <= now:
             due, path = heapq.heappop(self._queue)
             if self._due.get(path) != due:
                 continue
+            most -= 1
             try:
                 arrived = self._look(path, now)
             except OSError:
@@ -187,11 +191,10 @@ class Arrivals:
 
     def is_still(self, path: str, at: str) -> bool:
         """True if a file that has just been renamed to `at` is as complete as it was before."""
-        reading = read_file(at, local=self._local)
-        if reading is None:
+        reading = read_file(at, local=self._local, inside=False)
+        if reading is None or reading.leased is False:
             return False
-        verdict = self._settling[path].look(reading, self._clock.monotonic())
-        return not isinstance(verdict, Wait)
+        return reading.stamp == self._settling[path].stamp
 
     def gone(self, path: str) -> None:
         """It is not in the inbox any more."""

@@ -20,7 +20,7 @@ from typing import Any
 from daemon.execution import Context, Intent, Placement
 from daemon.moves import fsync_folder, place
 from handlers.artifacts import File, Video
-from handlers.errors import StorageFailed
+from handlers.errors import StorageFailed, TooLarge
 from rules.names import numbered
 from rules.orders import path_to_text
 
@@ -49,10 +49,14 @@ class Draft:
 class Drafts:
     """The files of one job while they are written; on a failure none is left behind."""
 
-    def __init__(self, job: str, folder: Path, *, replace: bool) -> None:
+    def __init__(
+        self, job: str, folder: Path, *, replace: bool, max_bytes: int | None = None
+    ) -> None:
+        """Files below `folder`; one larger than `max_bytes` is refused."""
         self._job = job
         self._folder = folder
         self._replace = replace
+        self._max_bytes = max_bytes
         self._drafts: list[Draft] = []
 
     def __enter__(self) -> Drafts:
@@ -91,6 +95,7 @@ class Drafts:
 
         Raises:
             StorageFailed: a written file has disappeared.
+            TooLarge: a written file is larger than may be delivered.
         """
         placements = [self._settled(draft) for draft in self._drafts]
         while True:
@@ -112,6 +117,8 @@ class Drafts:
         with draft.part.open("rb") as file:
             os.fsync(file.fileno())
             stat = os.fstat(file.fileno())
+        if self._max_bytes is not None and stat.st_size > self._max_bytes:
+            raise TooLarge(f"the result has {stat.st_size} bytes; {self._max_bytes} may be staged")
         draft.about["size"] = stat.st_size
         while not draft.replace and self._is_taken(draft):
             draft.number += 1

@@ -57,7 +57,7 @@ _STUCK = 0.25
 _SAVE_PROGRESS = 2.0
 _RESTORE_RESERVE = 5.0
 _LONGEST_SLEEP = 60.0  # the wall clock may jump, so delayed jobs are looked at now and then
-_LOCK_PATIENCE = 10.0
+_LOCK_PATIENCE = 3.0
 _KINDS_REMEMBERED = 1000
 
 

@@ -186,18 +186,23 @@ def _codecs(_: Settings) -> Iterator[Finding]:
 
     yield Finding("installed", "ffmpeg library", "ok", f"{av.ffmpeg_version_info} (inside av)")
     yield Finding("installed", "libsndfile", "ok", soundfile.__libsndfile_version__)
-    wanted = {"mp3": "libmp3lame", "opus": "libopus", "ogg": "libvorbis", "aac": "aac"}
-    missing = [name for name, codec in wanted.items() if codec not in av.codecs_available]
+    can = {
+        "opus": "libopus" in av.codecs_available,
+        "aac": "aac" in av.codecs_available,
+        "ogg": soundfile.check_format("OGG", "VORBIS"),
+        "mp3": find_spec("lameenc") is not None,
+    }
+    missing = [name for name, there in can.items() if not there]
     if missing:
         yield Finding(
             "installed",
             "encoders",
             "note",
-            f"this build of av cannot write {', '.join(missing)}",
-            "use the package that requirements/base.txt names: ./audiolla setup",
+            f"these builds of av and soundfile cannot write {', '.join(missing)}",
+            "use the packages that requirements/base.txt names: ./audiolla setup",
         )
     else:
-        yield Finding("installed", "encoders", "ok", ", ".join(wanted))
+        yield Finding("installed", "encoders", "ok", ", ".join(can))
 
 
 def _kernels(_: Settings) -> Iterator[Finding]:

@@ -244,13 +244,15 @@ class HotFolder:
             self._clear_up()
             self._send()
             if not self._retired:
-                self._take(self._arrivals.complete())
+                self._take(self._arrivals.complete(BATCH))
         except (OSError, AudiollaError) as wrong:
             self._pause(wrong)
             return self._clock.monotonic() + self._rescan_interval
         if self.problem:
             log.info("%s: goes on", self._rules.name)
             self.problem = ""
+        if self._retired:
+            return self._next_reconcile
         return min(self._arrivals.next_due, self._next_reconcile)
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
@@ -265,15 +267,15 @@ class HotFolder:
 
     # -- taking ----------------------------------------------------------------------------------
     def _take(self, complete: list[Arrived]) -> None:
-        for start in range(0, len(complete), BATCH):
-            for number, arrived in enumerate(complete[start : start + BATCH], start):
+        try:
+            for number, arrived in enumerate(complete):
                 try:
                     self._take_one(arrived)
                 except OSError:
                     for later in complete[number:]:
                         self._arrivals.again(later.path)
-                    self._commit()
                     raise
+        finally:
             self._commit()
 
     def _take_one(self, arrived: Arrived) -> None:
@@ -288,7 +290,7 @@ class HotFolder:
             rel = self._rel(path)
             at = self._rules.stages.processing / job / rel
             new = self._job(job, rel, before.st_size, at)
-            at.parent.mkdir(parents=True)
+            os.makedirs(at.parent)
             move(Path(path), at, durable=False)
         except NoRuleMatches as nothing:
             if self._rules.no_match == "leave":
@@ -303,7 +305,7 @@ class HotFolder:
             return
         # Under its new name nobody opens it any more, so this second look is the last word.
         # (A copy on another file system is nobody else's in any case.)
-        same_disk = at.lstat().st_dev == before.st_dev
+        same_disk = os.lstat(at).st_dev == before.st_dev
         if same_disk and not self._arrivals.is_still(path, os.fspath(at)):
             self._give_back(at, path)
             return
@@ -435,7 +437,7 @@ class HotFolder:
         """A retry succeeded: why it failed before is of no interest any more."""
         for file in (self._rules.stages.failed / rel, self._rules.root / rel):
             note = reason_path(file)
-            if not os.path.lexists(file) and read_reason(note):
+            if os.path.lexists(note) and not os.path.lexists(file) and read_reason(note):
                 note.unlink(missing_ok=True)
 
     def bring_back(self, record: Job) -> bool:

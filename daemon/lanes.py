@@ -223,7 +223,9 @@ class Lanes:
         """The worker is dead; start its successor, after a pause if it died at start."""
         lane = worker.lane
         self._workers[lane].remove(worker)
-        if worker.state == "starting" and not self._closing:
+        if lane in self._pausing or self._closing:
+            return
+        if worker.state == "starting":
             self._pause[lane] = min(max(2 * self._pause[lane], _FIRST_PAUSE), _LONGEST_PAUSE)
             self.trouble[lane] = f"{worker.label} died at start with {how}:\n{worker.words.last()}"
             log.error(

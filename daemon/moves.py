@@ -111,15 +111,24 @@ def move(source: Path, target: Path, *, durable: bool = True) -> None:
         FileExistsError: the target's name is taken by another file.
         FileNotFoundError: there is no source.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _rename_or_copy(source, target)
+    except FileNotFoundError:
+        if os.path.lexists(target.parent) or not os.path.lexists(source):
+            raise
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _rename_or_copy(source, target)
+    if durable:
+        fsync_folder(target.parent)
+
+
+def _rename_or_copy(source: Path, target: Path) -> None:
     try:
         rename(source, target)
     except OSError as wrong:
         if wrong.errno != errno.EXDEV:
             raise
         _move_across(source, target)
-    if durable:
-        fsync_folder(target.parent)
 
 
 def move_numbered(source: Path, target: Path, *, durable: bool = True, tries: int = 10_000) -> Path:
@@ -130,7 +139,7 @@ def move_numbered(source: Path, target: Path, *, durable: bool = True, tries: in
         FileExistsError: `tries` names are taken.
     """
     for number in range(1, tries + 1):
-        free = target.with_name(numbered(target.name, number))
+        free = target if number == 1 else target.with_name(numbered(target.name, number))
         try:
             move(source, free, durable=durable)
         except FileExistsError:
@@ -210,11 +219,12 @@ def _fsync(path: Path, flags: int) -> None:
 
 def remove_empty(folder: Path, root: Path) -> None:
     """Remove a folder and those above it up to `root` (kept), as far as they are empty."""
-    while folder != root and root in folder.parents:
+    path, top = os.fspath(folder), os.fspath(root)
+    while path.startswith(top + "/"):
         try:
-            folder.rmdir()
+            os.rmdir(path)
         except FileNotFoundError:
             pass
         except OSError:
             return
-        folder = folder.parent
+        path = os.path.dirname(path)

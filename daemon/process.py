@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 
 from daemon.faults import signal_name
@@ -20,7 +19,6 @@ from daemon.spawn import handed
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0  # seconds between a death and the next start
-_STEADY = 10.0  # seconds of life after which a death counts as the first one again
 _LAST_PATIENCE = 10.0  # seconds beyond the drain timeout
 
 
@@ -97,18 +95,17 @@ class DispatcherProcess:
                 if self._stopping.is_set():
                     return
                 process, control = self._spawn()
-            born = time.monotonic()
             self._listen(control)
             how = signal_name(process.wait())
             with self._changed:
                 control.close()
                 self._control = None
+                if self._ready:  # it worked; only one that dies at start is left more and more time
+                    pause = _FIRST_PAUSE
                 self._ready = self._warm = False
                 self._changed.notify_all()
                 if self._stopping.is_set() or self._refusal:
                     return
-                if time.monotonic() - born > _STEADY:
-                    pause = _FIRST_PAUSE
                 log.error("the dispatcher ended with %s; again in %.2f s", how, pause)
                 if self._changed.wait_for(self._stopping.is_set, pause):
                     return

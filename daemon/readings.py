@@ -12,12 +12,13 @@ from daemon.settle import Reading
 from handlers.codecs.complete import completeness
 
 
-def read_file(path: str, *, local: bool) -> Reading | None:
+def read_file(path: str, *, local: bool, inside: bool = True) -> Reading | None:
     """One look at a file; None if it is not a plain file.
 
     Args:
         path: links are not followed, and a FIFO does not block.
         local: leases tell the truth on its mount.
+        inside: ask its container, too (unless somebody is writing it).
 
     Raises:
         OSError: it cannot be opened.
@@ -28,7 +29,7 @@ def read_file(path: str, *, local: bool) -> Reading | None:
         told = os.fstat(handle)
         if not stat.S_ISREG(told.st_mode):
             return None
-        container = completeness(handle) if leased is not False else None
+        container = completeness(handle) if inside and leased is not False else None
         return Reading(*stamp_of(told), container, leased)
     finally:
         os.close(handle)

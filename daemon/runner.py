@@ -171,10 +171,13 @@ class _Attempt:
             told = delivery.reports and story.measurements()
             wants_sound = story.changed or not (story.files or told)
         with Drafts(
-            self.claim.id, delivery.folder, replace=delivery.conflict == "replace"
+            self.claim.id,
+            delivery.folder,
+            replace=delivery.conflict == "replace",
+            max_bytes=delivery.max_bytes,
         ) as drafts:
             if wants_sound:
-                writing = _Writing(self.context, names, source, story, monitor)
+                writing = _Writing(self.context, names, story, monitor)
                 if outcome.sounds and delivery.bundle:
                     writing.bundle(drafts, outcome.sounds)
                 elif outcome.sounds:
@@ -201,14 +204,12 @@ class _Writing:
         self,
         context: Context,
         names: _Names,
-        source: Blocks | None,
         story: _Story,
         monitor: chain.Monitor,
     ) -> None:
         self._context = context
         self._names = names
         self._encoding = names.delivery.encoding
-        self._metadata = source.facts.metadata if source and source.facts else None
         self._story = story
         self._monitor = monitor
 
@@ -242,7 +243,7 @@ class _Writing:
 
         tap = Measured(sound) if self._names.measure else None
         watched = self._monitor.watch(tap.sound if tap else sound, f"write {self._encoding.format}")
-        written = write_sound(watched, path, self._encoding, metadata=self._metadata)
+        written = write_sound(watched, path, self._encoding)
         about: dict[str, Any] = {
             "output_format": self._encoding.format,
             "sample_rate": written.rate,

@@ -95,7 +95,13 @@ class QueueService:
     def staged_delivery(self, path: str) -> tuple[Delivery, str]:
         """Into the staging area, in place of what is there."""
         folder, name = self._staging.target(path)
-        delivery = Delivery(folder=folder, name=name, exact=True, conflict="replace")
+        delivery = Delivery(
+            folder=folder,
+            name=name,
+            exact=True,
+            conflict="replace",
+            max_bytes=self._settings.max_upload_bytes,
+        )
         return delivery, normalized(path)
 
     def submit(self, submission: Submission) -> None:

@@ -96,6 +96,11 @@ class Settling:
     _changed_at: float = 0.0
     _longest_pause: float = 0.0
 
+    @property
+    def stamp(self) -> tuple[int, int, int] | None:
+        """What the last reading had."""
+        return self._stamp
+
     def look(self, reading: Reading, now: float) -> Verdict:
         """What to do with the file, `now` in seconds of a clock that only runs forward."""
         if self._stamp is None or self._stamp[0] != reading.inode:

@@ -19,7 +19,8 @@ What a signature may say:
   sound. `Midi`: a MIDI file. The first one is the operation's sound; further
   ones keep their names on every surface.
 - `X | None`: may be left out. `Annotated[X, "sentence"]`: help text.
-- `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each.
+- `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each;
+  `Annotated[list[Item], MinLen(2)]` says how many it needs.
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
@@ -37,6 +38,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
+from annotated_types import MinLen
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from handlers.artifacts import Audio, Blocks, Midi, Png, Result, SoundItem, Video
@@ -104,6 +106,8 @@ class Input:
     required: bool
     doc: str
     item: type[SoundItem] | None = None
+    #: How many entries a list needs: `Annotated[list[Item], MinLen(2)]`.
+    at_least: int = 1
 
     @property
     def many(self) -> bool:
@@ -375,12 +379,18 @@ def _read_signature(
         elif isinstance(bare, type) and issubclass(bare, Params):
             params, params_name = bare, parameter
         elif get_origin(bare) is list and issubclass(get_args(bare)[0], SoundItem):
-            inputs.append(Input(parameter, "items", not optional, doc, get_args(bare)[0]))
+            item, at_least = get_args(bare)[0], _least(hints[parameter])
+            inputs.append(Input(parameter, "items", not optional, doc, item, at_least))
         elif bare in _INPUT_KINDS:
             inputs.append(Input(parameter, _INPUT_KINDS[bare], not optional, doc))
         else:
             raise TypeError(f"{name}: no meaning for parameter {parameter}: {bare!r}")
     return params, params_name, tuple(inputs), wants_progress
+
+
+def _least(hint: Any) -> int:
+    limits = [m.min_length for m in getattr(hint, "__metadata__", ()) if isinstance(m, MinLen)]
+    return max(limits, default=1)
 
 
 _INPUT_KINDS: Mapping[Any, Literal["blocks", "audio", "midi"]] = {

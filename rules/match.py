@@ -238,10 +238,14 @@ class FileFacts:
     size: int
 
     @property
+    def name(self) -> str:
+        """The last segment of the path."""
+        return self.rel.rpartition("/")[2]
+
+    @property
     def ext(self) -> str:
         """Extension in lower case, without its dot."""
-        name = self.rel.rpartition("/")[2]
-        stem, dot, ext = name.rpartition(".")
+        stem, dot, ext = self.name.rpartition(".")
         return ext.lower() if dot and stem else ""
 
 

@@ -97,6 +97,8 @@ class Delivery(_Plain):
     encoding: Encoding = Encoding()
     #: Deliver the sound itself: None means when a step changed it or nothing else came out.
     sound: bool | None = None
+    #: Bytes that one file may have (a staged result); None is no limit.
+    max_bytes: int | None = None
     #: Put several sounds into one ZIP (a reply over HTTP) instead of beside each other.
     bundle: bool = False
     #: Write each report as a JSON file too (a folder); else it is only in the job's result.

@@ -65,7 +65,7 @@ def plan(folder: FolderRules, file: FileFacts, at: Path) -> Plan:
             break
     if not choices:
         raise NoRuleMatches(refusals)
-    sound = SoundRef(path=at, name=printable(PurePosixPath(file.rel).name))
+    sound = SoundRef(path=at, name=printable(file.name))
     if choices[0].match.asks:
         return Plan(Order(sound=sound, choose=choices, refusals=refusals), "cpu", None)
     (chosen,) = choices
@@ -96,15 +96,14 @@ def resolve(order: Order, sound: SoundFacts) -> Order:
 
 
 def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choice:
-    path = PurePosixPath(file.rel)
-    output = rule.output
-    names = {"rel": _below(path), "rule": rule.name, "folder": folder.name}
+    output, below = rule.output, file.rel.rpartition("/")[0]
+    names = {"rel": printable(below), "rule": rule.name, "folder": folder.name}
     if not rule.takes_sound:
-        names["name"] = printable(path.name)
+        names["name"] = printable(file.name)
     # A template that places the subfolder itself has it once, not twice.
-    keeps = output.subfolders and "{rel}" not in output.name
+    keeps = below and output.subfolders and "{rel}" not in output.name
     delivery = Delivery(
-        folder=output.folder / path.parent if keeps else output.folder,
+        folder=output.folder / below if keeps else output.folder,
         name=output.name,
         side_name=output.side_name,
         conflict=output.conflict,
@@ -140,7 +139,7 @@ def _chosen(order: Order, choice: Choice) -> Order:
 def _with_input(step: StepOrder, file: FileFacts, at: Path) -> StepOrder:
     if not step.items:
         return step
-    dropped = SoundRef(path=at, name=printable(PurePosixPath(file.rel).name))
+    dropped = SoundRef(path=at, name=printable(file.name))
 
     def filled(item: ItemRef) -> ItemRef:
         is_input = item.sound.path == Path(INPUT)
@@ -158,12 +157,10 @@ def _first_lane(order: Order) -> Lane:
     return find(order.steps[0].op).lane
 
 
-def _below(path: PurePosixPath) -> str:
-    return "" if path.parent == PurePosixPath(".") else printable(str(path.parent))
-
-
 def printable(text: str) -> str:
     """A file name as text that JSON can hold: bytes that are not UTF-8 become U+FFFD."""
+    if text.isascii():
+        return text
     return os.fsencode(text).decode("utf-8", "replace")
 
 

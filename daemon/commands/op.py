@@ -9,7 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from control_api.fields import ENCODING, Fields, at_least, fields_of
+from control_api.fields import ENCODING, Fields, fields_of
 from control_api.wire import display_name
 from daemon.commands.console import progress, show_facts, show_json, size
 from daemon.commands.outcome import FAILED, OK, Misused, about, complain
@@ -216,7 +216,7 @@ def _items(
     op: Operation, declared: Input, files: list[Path], given: dict[str, Any]
 ) -> list[ItemRef]:
     assert declared.item is not None
-    least = at_least(op, declared)
+    least = declared.at_least
     if len(files) < least:
         raise Misused(f"{op.name} needs at least {least} FILEs, not {len(files)}")
     found: list[ItemRef] = []

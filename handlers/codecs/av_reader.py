@@ -28,6 +28,13 @@ _DECODERS = (
     "pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd"
 )
 
+#: PyAV counts planes up to the first that is NULL, and a frame has room for eight pointers: with
+#: eight or more planes it runs into other memory (PyAV 18.1). FFmpeg interleaves those for us.
+_TOO_MANY_PLANES = 8
+#: MPEG audio without a length tag is cut and joined at will, and each join spoils a frame or
+#: two that lean on what was before. Every player skips those.
+_FORGIVING = frozenset({"mp1float", "mp2float", "mp3float", "mp1", "mp2", "mp3"})
+
 
 def open_av(file: InputFile, demuxer: str) -> Decoding:
     """The first audio stream of a file, read by the one demuxer named.
@@ -111,9 +118,18 @@ class _Opened:
         import av
 
         done = Fraction(0)
+        good = bad = 0
         try:
             for packet in self.container.demux(self.stream):
-                for frame in packet.decode():
+                try:
+                    frames = packet.decode()
+                except av.InvalidDataError:
+                    bad += 1
+                    if self.stream.codec_context.name not in _FORGIVING or bad > 8 + good // 50:
+                        raise
+                    continue
+                good += 1
+                for frame in frames:
                     done += Fraction(frame.samples, frame.sample_rate)
                     yield frame
         except av.FFmpegError as wrong:
@@ -204,6 +220,7 @@ def _bit_depth(codec: str, extra: bytes, file: InputFile, demuxer: str) -> int |
 
 
 def _pass(file: InputFile, demuxer: str, rate: int, channels: int) -> Iterator[Samples]:
+    convert = _Converter(channels)
     with _Opened(file, demuxer) as opened:
         for frame in opened.decoded():
             if frame.sample_rate != rate or len(frame.layout.channels) != channels:
@@ -212,12 +229,46 @@ def _pass(file: InputFile, demuxer: str, rate: int, channels: int) -> Iterator[S
                     f"{len(frame.layout.channels)} at {frame.sample_rate} Hz midway"
                 )
             if frame.samples:
-                yield _FORMATS[frame.format.name.removesuffix("p")](frame, channels)
+                yield from convert(frame)
+        yield from convert(None)
+
+
+class _Converter:
+    """Frames as samples."""
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._packer: Any = None
+
+    def __call__(self, frame: Any) -> Iterator[Samples]:
+        """The samples of one frame; None ends the sound and gives what was held back."""
+        frames = [frame]
+        if self._packer is not None or (
+            frame is not None and frame.format.is_planar and self._channels >= _TOO_MANY_PLANES
+        ):
+            frames = self._packed(frame)
+        for piece in frames:
+            if piece is not None:
+                yield _FORMATS[piece.format.name.removesuffix("p")](piece, self._channels)
+
+    def _packed(self, frame: Any) -> list[Any]:
+        from av import AudioResampler
+
+        if self._packer is None:
+            self._packer = AudioResampler(format=frame.format.name.removesuffix("p"))
+        packed: list[Any] = self._packer.resample(frame)
+        return packed
 
 
 def _planes(frame: Any, channels: int) -> Any:
     values = frame.to_ndarray()
     return values if frame.format.is_planar else values.reshape(-1, channels).T
+
+
+def _floats(frame: Any, channels: int) -> Samples:
+    # What is no number or too large for float32 is for the reader to replace and count.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array(_planes(frame, channels), np.float32, order="C")
 
 
 def _scaled(by: float) -> Callable[[Any, int], Samples]:
@@ -235,6 +286,6 @@ _FORMATS: dict[str, Callable[[Any, int], Samples]] = {
     ),
     "s16": _scaled(2.0**-15),
     "s32": _scaled(2.0**-31),
-    "flt": _scaled(1.0),
-    "dbl": _scaled(1.0),
+    "flt": _floats,
+    "dbl": _floats,
 }

@@ -1,4 +1,8 @@
-"""Opus, AAC and M4A through FFmpeg's encoders."""
+"""Opus, AAC and M4A through FFmpeg's encoders.
+
+Samples are given interleaved and in whole blocks; PyAV cuts them into the
+codec's frames and makes planes of them. It cannot be given eight planes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from handlers.artifacts import Samples
+from handlers.artifacts import BLOCK_FRAMES, Samples
 from handlers.codecs import tags
 from handlers.codecs.encoding import Level, Target, clipped_floats
 from handlers.codecs.files import OutputFile
@@ -30,7 +34,9 @@ _BITEXACT = 1 << 23
 
 
 class _Encoder:
-    """One encoder and its container; blocks are cut into the codec's own frames."""
+    """One encoder and its container."""
+
+    block_frames = BLOCK_FRAMES
 
     def __init__(
         self,
@@ -60,13 +66,10 @@ class _Encoder:
         context.flags |= _BITEXACT
         context.bit_rate = target.bitrate
         # libopus takes interleaved floats, FFmpeg's own encoder planes.
-        self._interleaved = codec == "libopus"
-        context.format = "flt" if self._interleaved else "fltp"
+        context.format = "flt" if codec == "libopus" else "fltp"
         stream.time_base = Fraction(1, target.rate)
         context.open()
         self._stream = stream
-        self._size = int(context.frame_size)
-        self.block_frames = self._size * max(1, 32768 // self._size)
         self._buffer = np.empty(self.block_frames * target.channels, np.float32)
         self._at = 0
 
@@ -74,23 +77,15 @@ class _Encoder:
         """Encode one block."""
         import av
 
-        channels, count = block.shape
         values = self._buffer[: block.size]
         level = clipped_floats(block, values, clip=True)
-        frames = values.reshape(count, channels)
-        for at in range(0, count, self._size):
-            piece = frames[at : at + self._size]
-            if self._interleaved:
-                shaped, kind = piece.reshape(1, -1), "flt"
-            else:
-                shaped, kind = np.ascontiguousarray(piece.T), "fltp"
-            frame = av.AudioFrame.from_ndarray(shaped, format=kind, layout=self._layout)
-            frame.sample_rate = self._target.rate
-            frame.time_base = Fraction(1, self._target.rate)
-            frame.pts = self._at
-            self._at += len(piece)
-            for packet in self._stream.encode(frame):
-                self._container.mux(packet)
+        frame = av.AudioFrame.from_ndarray(values.reshape(1, -1), format="flt", layout=self._layout)
+        frame.sample_rate = self._target.rate
+        frame.time_base = Fraction(1, self._target.rate)
+        frame.pts = self._at
+        self._at += block.shape[1]
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
         self._file.check()
         return level
 

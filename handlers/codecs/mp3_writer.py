@@ -70,7 +70,8 @@ class Mp3:
 
     def finish(self, frames: int) -> None:
         """Write what LAME holds back, and the tag in front."""
-        self._take(bytes(self._encoder.flush()))
+        if frames:  # LAME cannot end what it has not begun
+            self._take(bytes(self._encoder.flush()))
         if self._counter.first:
             # The same mode bits as the stream, so that no decoder starts anew behind the tag.
             kept = self._counter.first[3] & 0xCF

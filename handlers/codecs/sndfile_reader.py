@@ -16,6 +16,7 @@ from handlers.artifacts import BLOCK_FRAMES, Samples
 from handlers.codecs.decoding import Decoding
 from handlers.codecs.files import InputFile
 from handlers.codecs.sniff import HEAD_BYTES, mpeg_frame
+from handlers.errors import UnreadableInput
 
 #: A FLAC frame is at least 10 bytes and at most 65535 samples long.
 _FLAC_MIN_FRAME, _FLAC_MAX_SAMPLES = 10, 65535
@@ -26,7 +27,9 @@ _MP3_MAX_FRAME = 1441
 
 
 def open_flac(file: InputFile, start: int) -> Decoding | None:
-    """A FLAC file, from its STREAMINFO (RFC 9639 section 8.2); None if its length is not stated.
+    """A FLAC file, from its STREAMINFO (RFC 9639 section 8.2).
+
+    None if its length is not stated, or libsndfile cannot open it (a damaged tag is enough).
 
     Raises:
         UnreadableInput: the header is damaged, or states more than such a file can hold.
@@ -45,6 +48,10 @@ def open_flac(file: InputFile, start: int) -> Decoding | None:
         raise file.unreadable(
             f"is cut short or damaged: it states {frames} frames, more than {file.size} bytes hold"
         )
+    opened = _try(file, "FLAC")
+    if opened is None:
+        return None
+    opened.close()
     return Decoding(
         codec="flac",
         sample_fmt="s16" if depth <= 16 else "s32",
@@ -75,7 +82,9 @@ def open_mp3(file: InputFile, start: int) -> Decoding | None:
     there = file.size - start
     if there < stated - _MP3_MAX_FRAME:
         raise file.unreadable(f"is cut short: {there} of {stated} bytes of MP3 are there")
-    opened = _open(file, "MP3")
+    opened = _try(file, "MP3")
+    if opened is None:
+        return None
     frames = opened.frames
     opened.close()
     if opened.samplerate != rate or opened.channels != channels:
@@ -91,13 +100,11 @@ def open_mp3(file: InputFile, start: int) -> Decoding | None:
     )
 
 
-def open_vorbis(file: InputFile) -> Decoding:
-    """An Ogg file that holds one Vorbis stream and nothing else.
-
-    Raises:
-        UnreadableInput: libsndfile cannot open it.
-    """
-    opened = _open(file, "OGG")
+def open_vorbis(file: InputFile) -> Decoding | None:
+    """An Ogg file that is one Vorbis stream and nothing else; None if libsndfile cannot open it."""
+    opened = _try(file, "OGG")
+    if opened is None:
+        return None
     rate, channels, frames = opened.samplerate, opened.channels, opened.frames
     opened.close()
     return Decoding(
@@ -113,6 +120,28 @@ def open_vorbis(file: InputFile) -> Decoding:
 
 def _average(size: int, frames: int, rate: int) -> int | None:
     return round(size * 8 * rate / frames) if frames else None
+
+
+def vorbis_order(channels: int) -> list[int] | None:
+    """For each channel in Vorbis' order, which one it is in WAVE's; None where they agree.
+
+    libsndfile neither reads nor writes them in another order than the file's
+    (Vorbis I specification, section 4.3.9).
+    """
+    return {
+        3: [0, 2, 1],
+        5: [0, 2, 1, 3, 4],
+        6: [0, 2, 1, 4, 5, 3],
+        7: [0, 2, 1, 5, 6, 4, 3],
+        8: [0, 2, 1, 6, 7, 4, 5, 3],
+    }.get(channels)
+
+
+def _try(file: InputFile, kind: str) -> Any:
+    try:
+        return _open(file, kind)
+    except UnreadableInput:
+        return None  # FFmpeg may be more forgiving, or will say what is wrong
 
 
 def _open(file: InputFile, kind: str) -> Any:
@@ -135,6 +164,7 @@ def _pass(file: InputFile, kind: str, rate: int, channels: int) -> Callable[[], 
 
         from handlers.kernels import pcm
 
+        order = vorbis_order(channels) if kind == "OGG" else None
         buffer = np.empty((BLOCK_FRAMES, channels), np.float32)
         done = 0
         with _open(file, kind) as opened:
@@ -152,6 +182,6 @@ def _pass(file: InputFile, kind: str, rate: int, channels: int) -> Callable[[], 
                 out = np.empty((channels, count), np.float32)
                 pcm.from_float(buffer[:count].reshape(-1), out)
                 done += count
-                yield out
+                yield out if order is None else out[np.argsort(order)]
 
     return blocks

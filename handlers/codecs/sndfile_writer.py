@@ -18,6 +18,7 @@ from handlers.artifacts import BLOCK_FRAMES, Samples
 from handlers.codecs import tags
 from handlers.codecs.encoding import Integers, Level, Target, clipped_floats
 from handlers.codecs.files import OutputFile
+from handlers.codecs.sndfile_reader import vorbis_order
 
 #: FLAC marker and STREAMINFO; libFLAC comes back to fill these in, and to nothing behind them.
 _FLAC_HEAD = 42
@@ -145,7 +146,8 @@ class Vorbis:
     def write(self, block: Samples) -> Level:
         """Encode one block."""
         values = self._buffer[: block.size]
-        level = clipped_floats(block, values, clip=True)
+        order = vorbis_order(self._target.channels)
+        level = clipped_floats(block if order is None else block[order], values, clip=True)
         self._encoder.write(values.reshape(-1, self._target.channels))
         self._file.check()
         return level

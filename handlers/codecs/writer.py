@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from handlers.ahead import ahead
 from handlers.artifacts import Blocks, Metadata, Samples
 from handlers.codecs.decoding import reblocked
 from handlers.codecs.encoding import Encoder, Level, Target
@@ -17,17 +18,18 @@ from handlers.codecs.formats import Encoding
 from handlers.codecs.resample import resampled
 from handlers.errors import BadParameter, CannotProcess
 
-#: Channels that a format can hold; the reader takes no more than 32.
-MAX_CHANNELS: Mapping[str, int] = {
-    "wav": 32,
-    "aiff": 32,
-    "pcm": 32,
-    "flac": 8,
-    "ogg": 8,
-    "opus": 8,
-    "aac": 8,
-    "m4a": 8,
-    "mp3": 2,
+#: Channel counts that a format can hold; the reader takes no more than 32.
+CHANNELS: Mapping[str, Sequence[int]] = {
+    "wav": range(1, 33),
+    "aiff": range(1, 33),
+    "pcm": range(1, 33),
+    "flac": range(1, 9),
+    "ogg": range(1, 9),
+    # FFmpeg's libopus encoder (5.1 to 8.1) swaps the speakers of 5.0 and 6.1.
+    "opus": (1, 2, 3, 4, 6, 8),
+    "aac": range(1, 9),
+    "m4a": range(1, 9),
+    "mp3": (1, 2),
 }
 
 
@@ -83,7 +85,9 @@ def write_sound(
     frames = 0
     with OutputFile(path) as file:
         encoder = _encoder(encoding.format, file, target)
-        for block in reblocked(iter(source), target.channels, encoder.block_frames):
+        blocks = reblocked(iter(source), target.channels, encoder.block_frames)
+        # A lossy encoder takes longer than the whole chain before it: let both work.
+        for block in ahead(blocks) if encoding.target.lossy else blocks:
             reached.add(encoder.write(np.ascontiguousarray(block, np.float32)))
             frames += block.shape[1]
             file.check()
@@ -105,10 +109,11 @@ def write_sound(
 
 
 def _target(sound: Blocks, encoding: Encoding, metadata: Metadata | None) -> Target:
-    most = MAX_CHANNELS[encoding.format]
-    if sound.channels > most:
+    known = CHANNELS[encoding.format]
+    if sound.channels not in known:
+        counts = f"up to {known[-1]}" if isinstance(known, range) else ", ".join(map(str, known))
         raise CannotProcess(
-            f"{encoding.format} holds up to {most} channels and the sound has {sound.channels}; "
+            f"{encoding.format} holds {counts} channels and the sound has {sound.channels}; "
             "convert it to fewer, or write wav",
             field="output_format",
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import numpy as np
+from annotated_types import MinLen
 from pydantic import Field
 
 from handlers.artifacts import BLOCK_FRAMES, Blocks, Result, Samples, SoundItem
@@ -32,7 +34,7 @@ class Mixed(Result):
     category="editing",
     examples=[Example("A voice over a bed.")],
 )
-def mix(tracks: list[Track]) -> Mixed:
+def mix(tracks: Annotated[list[Track], MinLen(2), "The sounds to add up."]) -> Mixed:
     """Add up two or more sounds, each with a gain of its own.
 
     The sum is not renormalised. It lasts as long as the longest track and has

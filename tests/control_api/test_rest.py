@@ -197,6 +197,7 @@ def test_a_bad_request_is_told_before_a_job_exists(client, service, parts, statu
         pytest.param("no", "JSON", id="not JSON"),
         pytest.param('{"file_path": "a.wav"}', "array", id="no array"),
         pytest.param("[]", "at least", id="no tracks"),
+        pytest.param('[{"file_path": "a.wav"}]', "at least", id="one track"),
         pytest.param('[{"file_path": "a.wav"}, {}]', "track 1", id="a track without a source"),
         pytest.param('["a.wav", "b.wav"]', "track 0", id="no objects"),
         pytest.param(

@@ -128,7 +128,12 @@ class Studio:
         """Let time pass and give the manager its turn after each step of it."""
         for _ in range(steps):
             self.clock.advance(seconds / steps)
-            self.manager.turn()
+            self.settle()
+
+    def settle(self) -> None:
+        """Give the manager turns until it has nothing more to do at this moment."""
+        while self.manager.turn() <= self.clock.monotonic():
+            pass
 
     def finish(self, state: str = "completed", **facts: object) -> None:
         """End all jobs that have not ended, and tell the manager."""

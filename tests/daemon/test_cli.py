@@ -120,6 +120,7 @@ def test_a_bad_file_is_a_failed_job_and_the_others_are_done(data, take, tmp_path
         pytest.param(["op", "trim", "TAKE", "--bitrate", "fast"], "--bitrate", id="bad bitrate"),
         pytest.param(["op", "trim", "TAKE", "--bitrate", "96"], "bitrate", id="bitrate of a wav"),
         pytest.param(["op", "mix"], "at least", id="a mix of nothing"),
+        pytest.param(["op", "mix", "TAKE"], "at least", id="a mix of one"),
         pytest.param(["op", "trim", "TAKE", "--louder"], "--louder", id="unknown flag"),
         pytest.param(["nothing"], "nothing", id="unknown command"),
         pytest.param(["run", "no-rules.yaml", "TAKE"], "no-rules.yaml", id="no rules"),

@@ -7,7 +7,7 @@ from daemon import delivery
 from daemon.delivery import Drafts, publish
 from daemon.execution import Placement
 from handlers.artifacts import Png
-from handlers.errors import StorageFailed
+from handlers.errors import StorageFailed, TooLarge
 
 
 class Queue:
@@ -132,6 +132,17 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
     with pytest.raises(RuntimeError), Drafts("j1", tmp_path, replace=False) as drafts:
         drafts.add_json(PurePosixPath("sub/a.json"), {"x": 1}, step=0)
         raise RuntimeError
+
+    assert tree(tmp_path) == {}
+
+
+def test_a_result_too_large_to_stage_is_refused_and_removed(tmp_path):
+    with (
+        pytest.raises(TooLarge, match="9 bytes; 8 may"),
+        Drafts("j1", tmp_path, replace=True, max_bytes=8) as drafts,
+    ):
+        drafts.add_file(PurePosixPath("a.png"), "picture", Png(b"123456789"), step=0)
+        drafts.publish(Queue(), result)
 
     assert tree(tmp_path) == {}
 

@@ -36,6 +36,7 @@ def found(settings, subject):
 def test_a_machine_on_which_the_tests_run_has_no_problem(settings):
     findings = list(doctor.examine(settings))
     assert [f for f in findings if f.verdict == "problem"] == []
+    assert found(settings, "encoders").verdict == "ok"
     assert {f.area for f in findings} == {
         "machine",
         "installed",

@@ -160,7 +160,7 @@ def test_many_files_are_one_submission(studio):
     s = studio()
     for number in range(300):
         s.drop(f"{number}.wav")
-    s.manager.turn()
+    s.settle()
 
     assert s.queue.submissions == [256, 44]
 
@@ -722,3 +722,14 @@ def test_a_failed_job_can_be_retried_by_hand(studio):
     s.finish()
     assert s.files() == ["done/a/take.wav"]
     assert not s.manager.bring_back("job-00001")
+
+
+def test_a_folder_that_only_clears_up_lets_the_manager_sleep(studio):
+    s = studio()
+    s.drop("take.wav")
+    s.manager.turn()
+    (s.root / "rules.yaml").unlink()
+    s.pass_time(3)
+
+    assert s.manager.status().folders[0].processing == 1
+    assert s.manager.turn() > s.clock.monotonic() + 1

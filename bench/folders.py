@@ -1,0 +1,283 @@
+"""Bench (b), (d), (e): how soon, how surely and how cheaply hot folders find files.
+
+- drop: a whole file is renamed into a hot folder of a running daemon; how long until a
+  worker has started its job (one by one, and many at once).
+- stalled: the watching process is stopped while files arrive; how many it misses
+  afterwards, beside a watchdog observer under the same treatment.
+- rescan: looking through settled files again, beside watchdog's snapshot and diff.
+
+    python -m bench.folders [drop] [stalled] [rescan]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from daemon.jobs import Job, NewJob, State, Submitted
+
+SINGLE, AT_ONCE, STALLED, SETTLED = 200, 5_000, 20_000, 100_000
+RULES = "rules: [{name: look, match: {ext: wav}, steps: [info]}]"
+LEAVING = "no_match: leave\nrules: [{match: {ext: wav}}]"
+
+
+def main() -> None:
+    """Run what was asked for, or everything."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    benches = {"drop": drop, "stalled": stalled, "rescan": rescan}
+    parser.add_argument("which", nargs="*", help=", ".join(benches))
+    args = parser.parse_args()
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+    for name in args.which or benches:
+        with tempfile.TemporaryDirectory(prefix="audiolla-bench-") as folder:
+            benches[name](Path(folder))
+
+
+# -- (b) from drop to start ------------------------------------------------------------------------
+def drop(folder: Path) -> None:
+    """Print the delay of single files and of many at once."""
+    from daemon.reader import JobReader
+    from daemon.settings import Settings
+
+    settings = Settings(data_dir=folder / "data")
+    inbox = settings.folders / "inbox"
+    inbox.mkdir(parents=True)
+    (inbox / "rules.yaml").write_text(RULES)
+    ready = folder / "ready"
+    ready.mkdir()
+    daemon = _daemon(settings.data_dir)
+    try:
+        reader = JobReader(settings.database)
+        pause = threading.Event()
+
+        def dropped(names: list[str], spacing: float) -> dict[str, float]:
+            for name in names:
+                (ready / name).write_bytes(_wav())
+            at: dict[str, float] = {}
+            for name in names:
+                at[name] = time.time()
+                os.rename(ready / name, inbox / name)
+                pause.wait(spacing) if spacing else None
+            return at
+
+        def starts(names: dict[str, float], timeout: float) -> dict[str, tuple[float, float]]:
+            """Delay until on the queue, and until started."""
+            end = time.monotonic() + timeout
+            while sum(reader.counts()[state] for state in ("completed", "failed")) < done + len(
+                names
+            ):
+                if time.monotonic() > end:
+                    raise SystemExit(f"not done after {timeout} s: {reader.counts()}")
+                pause.wait(0.2)
+            return {
+                job.input_name: (
+                    job.created - names[job.input_name],
+                    job.started - names[job.input_name],
+                )
+                for job in reader.jobs()
+                if job.input_name in names and job.started is not None
+            }
+
+        done = 0
+        starts(dropped(["warm.wav"], 0), 60)
+        done = 1
+        delays = starts(dropped([f"one {n}.wav" for n in range(SINGLE)], 0.03), 120)
+        started = sorted(1e3 * delay for _, delay in delays.values())
+        print(
+            f"\ndrop to start, {SINGLE} single files: median {statistics.median(started):.1f} ms, "
+            f"p99 {started[int(0.99 * len(started))]:.1f} ms   (target 10 / 50 ms)"
+        )
+        done += SINGLE
+        before = _cpu_seconds()
+        at = dropped([f"many {n}.wav" for n in range(AT_ONCE)], 0)
+        first = min(at.values())
+        delays = starts(at, 300)
+        used = _cpu_seconds() - before
+        queued = max(at[name] + delay for name, (delay, _) in delays.items()) - first
+        begun = max(at[name] + delay for name, (_, delay) in delays.items()) - first
+        print(
+            f"{AT_ONCE} files at once: all on the queue after {queued:.2f} s, "
+            f"all started after {begun:.2f} s with {used:.1f} s of CPU on the whole machine "
+            f"(target 4 s)"
+        )
+        reader.close()
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(60)
+
+
+def _daemon(data: Path) -> subprocess.Popen[str]:
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "daemon.cli", "serve", "--data-dir", data, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert daemon.stdout is not None
+    if "http" not in daemon.stdout.readline():
+        raise SystemExit("the daemon does not start")
+    return daemon
+
+
+def _ended(counts: Mapping[State, int]) -> int:
+    return counts["completed"] + counts["failed"]
+
+
+def _cpu_seconds() -> float:
+    """What all processes of this machine have used."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    busy = [int(value) for number, value in enumerate(fields[:8]) if number not in (3, 4)]
+    return sum(busy) / os.sysconf("SC_CLK_TCK")
+
+
+# -- (d) while the watcher stands still ------------------------------------------------------------
+def stalled(folder: Path) -> None:
+    """Print how many of the files are missed that arrive while the watcher is stopped."""
+    for name, watcher in (("audiolla", _our_watcher), ("watchdog observer", _watchdog)):
+        root = folder / name.split()[0] / "folders" / "inbox"
+        root.mkdir(parents=True)
+        (root / "rules.yaml").write_text(LEAVING)
+        missed, seconds = _missed(watcher, root)
+        print(
+            f"\n{STALLED} files while stopped, {name}: missed {missed}, all seen "
+            f"{seconds:.1f} s after going on"
+            if not missed
+            else f"\n{STALLED} files while stopped, {name}: missed {missed}"
+        )
+
+
+def _missed(watcher: Callable[[str, Connection], None], root: Path) -> tuple[int, float]:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=watcher, args=(str(root), theirs))
+    process.start()
+    if ours.recv() != "ready" or process.pid is None:
+        raise SystemExit("the watcher does not start")
+    os.kill(process.pid, signal.SIGSTOP)
+    whole = root.parent / "whole"
+    whole.write_bytes(_wav())
+    for number in range(STALLED):
+        os.link(whole, root / f"{number}.txt")
+    os.kill(process.pid, signal.SIGCONT)
+    start, seen = time.perf_counter(), 0
+    # Seen by now, whenever that changed; a watcher that says nothing more for a while is done.
+    while ours.poll(60 if not seen else 15) and seen < STALLED:
+        seen = ours.recv()
+    seconds = time.perf_counter() - start
+    process.kill()
+    process.join()
+    return STALLED - seen, seconds
+
+
+def _our_watcher(root: str, pipe: Connection) -> None:
+    from daemon.folders import FolderManager
+    from daemon.settings import Settings
+
+    settings = Settings(data_dir=Path(root).parent.parent)
+    manager = FolderManager(settings, _NoQueue(), _NoQueue())
+    manager.turn()
+    manager.start()
+    pipe.send("ready")
+    _report(pipe, lambda: manager.status().folders[0].left)
+
+
+def _watchdog(root: str, pipe: Connection) -> None:
+    from watchdog.events import FileSystemEvent, FileSystemEventHandler
+    from watchdog.observers import Observer
+
+    names: set[str | bytes] = set()
+
+    class Collect(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            names.add(event.src_path)
+
+    observer = Observer()
+    observer.schedule(Collect(), root, recursive=True)
+    observer.start()
+    pipe.send("ready")
+    _report(pipe, lambda: sum(str(name).endswith(".txt") for name in names.copy()))
+
+
+def _report(pipe: Connection, count: Callable[[], int]) -> None:
+    pause, before = threading.Event(), -1
+    while True:
+        now = count()
+        if now != before:
+            pipe.send(now)
+            before = now
+        pause.wait(0.2)
+
+
+class _NoQueue:
+    """Nothing is ever submitted: every file is left where it is."""
+
+    def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
+        raise AssertionError(f"nothing should be submitted: {jobs}")
+
+    def job(self, job: str) -> Job | None:
+        raise AssertionError(f"there is no job {job}")
+
+    def known(self, ids: Sequence[str]) -> dict[str, State]:
+        return dict.fromkeys(ids, "pending")
+
+
+# -- (e) looking again -----------------------------------------------------------------------------
+def rescan(folder: Path) -> None:
+    """Print what it costs to look through settled files again."""
+    from watchdog.utils.dirsnapshot import DirectorySnapshot, DirectorySnapshotDiff
+
+    from daemon.watch import RACY_SECONDS, Inbox
+
+    root = folder / "inbox"
+    for number in range(SETTLED // 1000):
+        (root / f"{number}").mkdir(parents=True)
+        for name in range(1000):
+            os.close(os.open(root / f"{number}" / f"take {name}.wav", os.O_CREAT | os.O_WRONLY))
+    inbox = Inbox(root)
+    later = time.time() + 2 * RACY_SECONDS  # as if the files had been there for a while
+
+    def looked(*, everything: bool = False) -> float:
+        found: list[str] = []
+        start = time.perf_counter()
+        inbox.rescan(later, found.append, everything=everything)
+        taken = time.perf_counter() - start
+        if len(found) not in (0, SETTLED):
+            raise SystemExit(f"{len(found)} files found")
+        return taken
+
+    first = looked()
+    unchanged = min(looked() for _ in range(5))
+    net = min(looked(everything=True) for _ in range(5))
+    snapshot = DirectorySnapshot(str(root))
+    start = time.perf_counter()
+    DirectorySnapshotDiff(snapshot, DirectorySnapshot(str(root)))
+    peer = time.perf_counter() - start
+    print(f"\nrescan of {SETTLED} settled files in {SETTLED // 1000} folders, best of 5")
+    print(f"  the first time          {1e3 * first:9.1f} ms")
+    print(f"  nothing has changed     {1e3 * unchanged:9.2f} ms   (target 2 ms)")
+    print(f"  the full net            {1e3 * net:9.1f} ms   (target 1200 ms)")
+    print(f"  watchdog snapshot, diff {1e3 * peer:9.1f} ms   {peer / unchanged:,.0f} x ours")
+    print(json.dumps({"unchanged_ms": 1e3 * unchanged, "net_ms": 1e3 * net, "peer_ms": 1e3 * peer}))
+
+
+def _wav(frames: int = 4800) -> bytes:
+    data = bytes(2 * frames)
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 48000, 96000, 2, 16)
+    chunk = struct.pack("<4sI", b"data", len(data)) + data
+    return b"RIFF" + struct.pack("<I", 4 + len(form) + len(chunk)) + b"WAVE" + form + chunk
+
+
+if __name__ == "__main__":
+    main()
