@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from annotated_types import MinLen
 from pydantic import Field
 
 from handlers.artifacts import Blocks, Result, SoundItem
@@ -43,7 +44,9 @@ class Concatenated(Result):
         Example("Songs that run into each other.", crossfade_sec=1),
     ],
 )
-def concat(files: Annotated[list[Piece], Field(min_length=2)], p: Concat) -> Concatenated:
+def concat(
+    files: Annotated[list[Piece], MinLen(2), "The sounds, in the order of playing."], p: Concat
+) -> Concatenated:
     """Play two or more sounds one after another.
 
     The result has the highest rate and the most channels among them; others
