@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -88,9 +89,13 @@ class Arrivals:
         return min(self._next_rescan, self._queue[0][0] if self._queue else self._next_rescan)
 
     @property
-    def waiting(self) -> dict[str, str]:
-        """Files that are not complete yet, and why each waits."""
-        return {path: self._why.get(path, "") for path in self._settling}
+    def waiting(self) -> int:
+        """Files that are not complete yet."""
+        return len(self._settling)
+
+    def first_waiting(self, most: int) -> list[tuple[str, str]]:
+        """Some of them, and why each waits."""
+        return [(path, self._why.get(path, "")) for path in islice(self._settling, most)]
 
     @property
     def left(self) -> int:

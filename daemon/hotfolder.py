@@ -209,8 +209,7 @@ class HotFolder:
     def status(self) -> FolderStatus:
         """How things stand."""
         rules = self._rules
-        waiting = self._arrivals.waiting
-        shown = list(waiting.items())[:_SHOWN]
+        shown = self._arrivals.first_waiting(_SHOWN)
         return FolderStatus(
             name=rules.name,
             root=rules.root,
@@ -218,7 +217,7 @@ class HotFolder:
             rules=tuple(rule.name for rule in rules.rules),
             method="events" if self._listens else "rescan",
             mount=self.mount.kind,
-            waiting=len(waiting),
+            waiting=self._arrivals.waiting,
             waiting_for=tuple((printable(self._rel(path)), why) for path, why in shown),
             processing=len(self._in_hand),
             left=self._arrivals.left,

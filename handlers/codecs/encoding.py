@@ -18,7 +18,7 @@ class Target:
 
     rate: int
     channels: int
-    #: `16`, `24` or `32f`; meaningless for lossy codecs other than mp3, which takes 16.
+    #: `16`, `24` or `32f`; meaningless for lossy codecs.
     depth: str
     #: Bits per second, or None for variable bitrate by `quality` (0..10) or no bitrate at all.
     bitrate: int | None

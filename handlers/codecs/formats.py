@@ -70,7 +70,7 @@ class Encoding(BaseModel):
         None,
         ge=0,
         le=10,
-        description="Variable bitrate instead of a fixed one for mp3 and ogg: 10 is best, 0 smallest.",
+        description="Variable bitrate instead of a fixed one (mp3, ogg): 10 best, 0 smallest.",
     )
 
     @property
@@ -101,7 +101,9 @@ def encoding(
     depths = (*target.bit_depths, "source") if target.bit_depths else ()
     if bit_depth is not None and bit_depth not in depths:
         can = ", ".join(depths) or "none: it is lossy"
-        raise BadParameter(f"{format} has no bit_depth {bit_depth}; it has: {can}", field="bit_depth")
+        raise BadParameter(
+            f"{format} has no bit_depth {bit_depth}; it has: {can}", field="bit_depth"
+        )
     if bitrate is not None and not target.lossy:
         raise BadParameter(f"{format} has no bitrate", field="bitrate")
     if quality is not None and format not in ("mp3", "ogg"):

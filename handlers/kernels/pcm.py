@@ -333,20 +333,6 @@ def pack24(values: NDArray[np.int32], big_endian: bool, out: NDArray[np.uint8]) 
         out[3 * i + high] = (value >> 16) & 0xFF
 
 
-@kernel((BYTES, types.int64), fast=EXACT)
-def crc16(data: NDArray[np.uint8], crc: int) -> int:
-    """CRC-16/ARC (polynomial 0x8005, reflected) of `data`, going on from `crc`.
-
-    The checksum of the LAME tag (Gabriel Bouvigne, "Mp3 info tag revision 1").
-    """
-    value = np.uint32(crc)
-    for i in range(data.shape[0]):
-        value ^= np.uint32(data[i])
-        for _ in range(8):
-            value = (value >> np.uint32(1)) ^ (np.uint32(0xA001) * (value & np.uint32(1)))
-    return int(value)
-
-
 @kernel((BYTES,), fast=EXACT)
 def crc32_ogg(data: NDArray[np.uint8]) -> int:
     """CRC-32 of an Ogg page (polynomial 0x04c11db7, not reflected, RFC 3533 section 6)."""

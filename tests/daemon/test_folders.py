@@ -733,3 +733,36 @@ def test_a_folder_that_only_clears_up_lets_the_manager_sleep(studio):
 
     assert s.manager.status().folders[0].processing == 1
     assert s.manager.turn() > s.clock.monotonic() + 1
+
+
+def test_a_job_that_the_queue_knows_is_let_run_whatever_the_rules_say_now(studio):
+    s = studio()
+    s.drop("take.wav")
+    s.manager.turn()
+    (s.root / "rules.yaml").write_text("rules: [{name: other, match: {ext: flac}}]")
+    s.restart()
+    s.settle()
+    assert s.files() == ["processing/job-00001/take.wav"]
+
+    s.finish()
+    assert s.files() == ["done/take.wav"]
+
+
+def test_a_disk_that_does_not_answer_for_a_moment_loses_no_file(studio, monkeypatch):
+    s = studio()
+    for number in range(5):
+        s.drop(f"{number}.wav")
+    with monkeypatch.context() as patch:
+        real, answers = arrivals.read_file, [True, True, False]
+
+        def sometimes(path, **how):
+            if answers and not answers.pop(0):
+                raise OSError(5, "Input/output error", path)
+            return real(path, **how)
+
+        patch.setattr(arrivals, "read_file", sometimes)
+        s.manager.turn()
+        assert "Input/output error" in s.manager.status().folders[0].problem
+    s.pass_time(2.5)
+
+    assert s.names == [f"{number}.wav" for number in range(5)]

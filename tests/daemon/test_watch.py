@@ -311,3 +311,18 @@ _TABLE = """\
 def test_the_mount_table_tells_what_can_be_trusted(path, kind, local):
     mount = mount_of(path, _TABLE)
     assert (mount.kind, mount.local) == (kind, local)
+
+
+def test_only_plain_files_are_told(tmp_path):
+    root = tmp_path / "in"
+    touch(root / "a.wav")
+    (root / "link.wav").symlink_to(root / "a.wav")
+    (root / "folder link").symlink_to(tmp_path)
+    os.mkfifo(root / "pipe.wav")
+    inbox = Inbox(root)
+
+    assert rescan(inbox) == ["a.wav"]
+    found = []
+    for name in ("link.wav", "folder link", "pipe.wav"):
+        inbox.look(str(root), name, time.time(), found.append)
+    assert found == []

@@ -16,6 +16,7 @@ from tests.handlers.codecs.tools import (
     by_ffmpeg,
     clicks_in_silence,
     heard_by_ffmpeg,
+    many_by_ffmpeg,
     music,
     probe,
     run,
@@ -56,15 +57,28 @@ LOSSLESS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Every file of the two tables: its path, and what FFmpeg hears in it."""
+    folder = tmp_path_factory.mktemp("made")
+    source = write_wav(music(), folder / "source.wav")
+    targets = []
+    for index, case in enumerate(LOSSLESS + LOSSY):
+        name, options = case.values[:2]
+        (folder / str(index)).mkdir()
+        targets.append((folder / str(index) / name, options))
+    heard = many_by_ffmpeg(source, targets)
+    return {(path.name, *options): (path, heard[path]) for path, options in targets}
+
+
 @pytest.mark.parametrize(("name", "options", "depth"), LOSSLESS)
-def test_a_lossless_file_is_read_sample_by_sample(tmp_path, name, options, depth):
-    source = write_wav(music(), tmp_path / "source.wav")
-    path = by_ffmpeg(source, tmp_path / name, *options)
+def test_a_lossless_file_is_read_sample_by_sample(made, name, options, depth):
+    path, expected = made[(name, *options)]
 
     opened = open_sound(path)
     heard = all_of(opened)
 
-    np.testing.assert_array_equal(heard, heard_by_ffmpeg(path))
+    np.testing.assert_array_equal(heard, expected)
     said = probe(path)
     assert opened.frames == heard.shape[1] == music().frames
     assert (opened.rate, opened.channels) == (44100, 2)
@@ -101,14 +115,11 @@ LOSSY = [
 
 
 @pytest.mark.parametrize(("name", "options", "codec"), LOSSY)
-def test_a_lossy_file_is_as_long_as_ffmpeg_hears_it_and_sounds_the_same(
-    tmp_path, name, options, codec
-):
-    source = write_wav(music(), tmp_path / "source.wav")
-    path = by_ffmpeg(source, tmp_path / name, *options)
+def test_a_lossy_file_is_as_long_as_ffmpeg_hears_it_and_sounds_the_same(made, name, options, codec):
+    path, expected = made[(name, *options)]
 
     opened = open_sound(path)
-    heard, expected = all_of(opened), heard_by_ffmpeg(path)
+    heard = all_of(opened)
 
     assert heard.shape == expected.shape
     assert opened.frames == heard.shape[1]

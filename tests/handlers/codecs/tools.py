@@ -24,6 +24,24 @@ def by_ffmpeg(source: Path, target: Path, *options: object) -> Path:
     return target
 
 
+def many_by_ffmpeg(source: Path, targets: list[tuple[Path, list[str]]]) -> dict[Path, np.ndarray]:
+    """Let two processes of FFmpeg convert a file to many, and decode those: stereo samples each."""
+    options = [part for path, chosen in targets for part in (*chosen, path)]
+    run("ffmpeg", "-v", "error", "-nostdin", "-y", "-i", source, *options)
+    inputs = [part for path, _ in targets for part in ("-i", path)]
+    raws = [path.with_name(path.name + ".raw") for path, _ in targets]
+    outputs = [
+        part
+        for index, raw in enumerate(raws)
+        for part in ("-map", f"{index}:a:0", "-f", "f32le", raw)
+    ]
+    run("ffmpeg", "-v", "error", "-nostdin", "-y", *inputs, *outputs)
+    return {
+        path: np.fromfile(raw, "<f4").reshape(-1, 2).T
+        for (path, _), raw in zip(targets, raws, strict=True)
+    }
+
+
 def heard_by_ffmpeg(path: Path, *before: object, channels: int = 2) -> np.ndarray:
     """What FFmpeg decodes, float32 `(channels, frames)`."""
     raw = run(
@@ -100,6 +118,7 @@ __all__ = [
     "by_ffmpeg",
     "clicks_in_silence",
     "heard_by_ffmpeg",
+    "many_by_ffmpeg",
     "music",
     "on_grid",
     "one_after_another",
