@@ -96,7 +96,7 @@ def _ours(source: Path, form: str, folder: Path) -> None:
         def progress(self, fraction: float, step: str) -> None:
             pass
 
-        def intend(self, intent: object) -> list[Path]:
+        def intend(self, _: object) -> list[Path]:
             return []
 
     seconds = _seconds(source)

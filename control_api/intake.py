@@ -75,8 +75,7 @@ def read_request(
         params=params.model_dump(mode="json", exclude_unset=True),
         sounds=further,
         items={
-            name: _items(fields, declared, form, job_id, service)
-            for name, declared in fields.lists.items()
+            name: _items(declared, form, job_id, service) for name, declared in fields.lists.items()
         },
     )
     order = Order(sound=first, steps=[step], delivery=delivery)
@@ -211,9 +210,7 @@ def _named(field: str, value: str, path_field: str, job_id: str, service: Servic
         raise
 
 
-def _items(
-    fields: Fields, declared: Input, form: Form, job_id: str, service: Service
-) -> list[ItemRef]:
+def _items(declared: Input, form: Form, job_id: str, service: Service) -> list[ItemRef]:
     name, least = declared.name, declared.at_least
     value = form.value(name)
     if value is None:

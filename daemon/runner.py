@@ -278,7 +278,7 @@ class _Story:
         return [report for report in self.reports if find(report.op).kind == "json"]
 
     def result(self, outputs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        """The job's result. The descriptor is the last step's, with its plain parameters under it."""
+        """The job's result; the descriptor is the last step's over its plain parameters."""
         descriptor: dict[str, Any] = {}
         if self.reports:
             last = self.reports[-1]
@@ -303,8 +303,7 @@ class _Story:
     def keep(self, context: Context) -> list[dict[str, Any]]:
         """This story as plain data; pictures and such wait in the job's scratch folder."""
         kept: list[dict[str, Any]] = [{"changed": self.changed, "before": self.before}]
-        for report in self.reports:
-            kept.append({"report": vars(report)})
+        kept.extend({"report": vars(report)} for report in self.reports)
         for number, side in enumerate(self.files):
             path = context.scratch / f"side-{number}.{side.file.ext}"
             if isinstance(side.file, Video):

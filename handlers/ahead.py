@@ -42,7 +42,7 @@ def ahead(blocks: Iterable[Samples]) -> Iterator[Samples]:
                 if not offer(block):
                     return
             offer(None)
-        except BaseException as error:  # whatever it is belongs to the thread that reads
+        except BaseException as error:  # noqa: BLE001 - it belongs to the thread that reads
             offer(_Failed(error))
 
     producer = threading.Thread(target=produce, name="blocks ahead", daemon=True)

@@ -229,7 +229,7 @@ class Operation:
         mistyped = first["type"] in ("missing", "extra_forbidden") or first["type"].endswith(
             ("_type", "_parsing", "_from_float")
         )
-        # A JSON parameter with wrong parts is a wrong value; only a whole parameter can be mistyped.
+        # A JSON parameter with wrong parts is a wrong value; only a whole one can be mistyped.
         nested = len(loc) > 1 or (first["type"] != "missing" and self.structured(top))
         error = MistypedParameter if mistyped and not nested else BadParameter
         return error(text, field=where)

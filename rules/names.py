@@ -60,9 +60,9 @@ def check_template(template: str, known: Iterable[str], *, field: str = "name") 
     names = set(known)
     for used, spec in _fields(template, field):
         if used not in names:
+            there = ", ".join(sorted(names))
             raise BadParameter(
-                f"{field}: no field {{{used}}} in {template!r}; there are: {', '.join(sorted(names))}",
-                field=field,
+                f"{field}: no field {{{used}}} in {template!r}; there are: {there}", field=field
             )
         if "{" in spec:
             raise BadParameter(f"{field}: nested braces in {template!r}", field=field)

@@ -118,7 +118,9 @@ def test_a_picture_comes_beside_the_sound(source, tmp_path):
 
 def test_what_clips_in_an_integer_file_is_told(tmp_path):
     loud = write_wav(tone(440, seconds=1, peak_db=6), tmp_path / "loud.wav", "FLOAT")
-    done = run(order(loud, ("reverse", {}), delivery=Delivery(folder=tmp_path / "o")), Here(tmp_path))
+    done = run(
+        order(loud, ("reverse", {}), delivery=Delivery(folder=tmp_path / "o")), Here(tmp_path)
+    )
 
     (output,) = done.result["outputs"]
     assert output["clipped_samples"] > 10_000
@@ -188,7 +190,9 @@ def test_a_full_disk_may_pass(source, tmp_path):
     full = Path("/dev/full")
     with pytest.raises(StorageFull) as refused, pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner.Drafts, "add", lambda self, wanted, role, **about: _Full(full, about))
-        run(order(source, ("reverse", {}), delivery=Delivery(folder=tmp_path / "o")), Here(tmp_path))
+        run(
+            order(source, ("reverse", {}), delivery=Delivery(folder=tmp_path / "o")), Here(tmp_path)
+        )
     assert refused.value.transient
 
 
@@ -237,7 +241,9 @@ def test_several_sounds_lie_beside_each_other_or_in_one_archive(source, tmp_path
     with zipfile.ZipFile(tmp_path / "b" / "bands.zip") as archive:
         assert archive.namelist() == ["low.wav", "high.wav"]
         assert archive.testzip() is None
-    assert (tmp_path / "b" / "bands.zip").read_bytes() == (tmp_path / "c" / "bands.zip").read_bytes()
+    assert (tmp_path / "b" / "bands.zip").read_bytes() == (
+        tmp_path / "c" / "bands.zip"
+    ).read_bytes()
 
 
 @pytest.mark.usefixtures("more_operations")

@@ -71,7 +71,16 @@ class Living:
         """Start it (again) and wait until it says where it listens."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "daemon.cli", "serve", "--data-dir", self.data, "--port", "0"],
+                [
+                    sys.executable,
+                    "-m",
+                    "daemon.cli",
+                    "serve",
+                    "--data-dir",
+                    self.data,
+                    "--port",
+                    "0",
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -79,7 +88,9 @@ class Living:
             )
         assert self.process.stdout is not None
         said = self.process.stdout.readline()
-        assert "http://" in said, self.log.read_text()[-3000:]
+        if "http://" not in said:
+            self.kill()
+            raise AssertionError(self.log.read_text()[-3000:])
         self.address = said[said.index("http://") :].split()[0]
 
     def get(self, path: str) -> Any:

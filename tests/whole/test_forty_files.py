@@ -88,7 +88,7 @@ def test_each_of_forty_files_ends_in_exactly_one_place(tmp_path):
     assert sounds(box / "done") == expected_good
     assert sounds(box / "failed") == expected_bad
     assert sounds(box / "processing") == set()
-    assert {p for p in sounds(box, deep=False)} == set()
+    assert sounds(box, deep=False) == set()
     # A file that stays shorter than its header says is refused before it becomes a job.
     assert len(jobs) == 39
     for name in expected_good:
@@ -98,7 +98,7 @@ def test_each_of_forty_files_ends_in_exactly_one_place(tmp_path):
     for name in expected_bad:
         reason = json.loads((box / "failed" / f"{name}.json").read_text())
         assert len(reason["error"]) > 15, reason
-    assert [p for p in box.rglob("*.part")] == []
+    assert list(box.rglob("*.part")) == []
 
 
 def sounds(folder, deep=True):

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -36,20 +37,19 @@ def test_it_ends_cleanly_when_told(tmp_path):
 
 
 def test_a_second_daemon_on_the_same_data_is_refused_with_a_sentence(tmp_path):
+    data = str(tmp_path / "data")
+    command = [sys.executable, "-m", "daemon.cli", "serve", "--data-dir", data, "--port", "0"]
     with living(tmp_path / "data"):
-        command = [sys.executable, "-m", "daemon.cli", "serve", "--data-dir", str(tmp_path / "data")]
-        second = subprocess.run([*command, "--port", "0"], capture_output=True, text=True, timeout=60)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert second.returncode == 3
     assert "Traceback" not in second.stderr
-    assert str(tmp_path / "data") in second.stderr
+    assert data in second.stderr
 
 
 @pytest.mark.parametrize(
     ("variable", "value"), [("AUDIOLLA_PORT", "loud"), ("AUDIOLLA_DEVICE", "abacus")]
 )
 def test_a_bad_setting_stops_the_start_with_its_name(tmp_path, variable, value):
-    import os
-
     command = [sys.executable, "-m", "daemon.cli", "serve", "--data-dir", str(tmp_path)]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=60, env=os.environ | {variable: value}
