@@ -44,9 +44,11 @@ def a_request(name, **changes):
     op = operations()[name]
     parts = as_text(dict(op.examples[0].params) | changes)
     for declared in op.inputs:
-        if declared.many and declared.name not in changes:
+        if not declared.required or declared is op.sound or declared.name in changes:
+            continue
+        if declared.many:
             parts.append((declared.name, json.dumps([{"file_path": "a.wav"}] * 2)))
-        elif declared.required and declared is not op.sound:
+        else:
             parts.append((f"{declared.name}_path", "a.wav"))
     if op.sound is not None:
         parts.append(SOUND)
