@@ -6,14 +6,16 @@ Three contenders with as many worker processes each: our queue handing out one j
 queue with prefetch, and huey's SqliteHuey. All write with `synchronous=FULL`. Rounds are
 interleaved, so that the neighbours on the machine disturb all of them alike.
 
-- jobs/s: N jobs are submitted, then counted until the last one has ended, submission included.
-- latency: one job at a time, from before the call that submits it to the first line of the job,
+- backlog: N jobs are queued while the workers stand still; jobs/s from there to the last end.
+- all in: jobs/s from the first submission to the last end, workers at work all the while.
+- start: one job at a time, from before the call that submits it to the first line of the job,
   both read from `CLOCK_MONOTONIC`.
 """
 
 import argparse
 import multiprocessing
 import os
+import signal
 import statistics
 import tempfile
 import time
@@ -56,26 +58,36 @@ def ours(folder, jobs, workers, prefetch):
     with our_queue(folder, workers, prefetch) as client:
         for _ in range(20):
             client.submit_and_wait(_job())
-        news = client.subscribe()
+        pids = [worker["pid"] for worker in client.stats()["workers"]]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        client.submit([_job() for _ in range(jobs)])
+        begun = time.monotonic()
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        _wait_for_all(client)
+        backlog = jobs / (time.monotonic() - begun)
+
         begun = time.monotonic()
         client.submit([_job() for _ in range(jobs)])
-        left = jobs
-        for one in news:
-            left -= one.state == "completed"
-            if not left:
-                break
-        rate = jobs / (time.monotonic() - begun)
-        news.close()
+        _wait_for_all(client)
+        all_in = jobs / (time.monotonic() - begun)
+
         delays = []
         for _ in range(LATENCY_JOBS):
             begun = time.monotonic()
             done = client.submit_and_wait(_job())
             delays.append(done.result["started"] - begun)
-    return rate, delays
+    return backlog, all_in, delays
 
 
-def _job():
-    return NewJob(order="{}", source="rest", endpoint="/noop", cost=0.0005)
+def _wait_for_all(client):
+    """A job behind all others ends: at most the last few of them are still at work."""
+    client.submit_and_wait(_job(priority=-1))
+
+
+def _job(priority=0):
+    return NewJob(order="{}", source="rest", endpoint="/noop", cost=0.0005, priority=priority)
 
 
 # -- huey --------------------------------------------------------------------------------------
@@ -86,52 +98,53 @@ def huey_queue(path):
     return SqliteHuey(filename=str(path), fsync=True)
 
 
-def huey_worker(path, count, starts):
+def huey_worker(path, starts):
     """One process of huey's consumer, with one worker thread and no extras."""
     queue = huey_queue(path)
-    _huey_task(queue, count, starts)
+    _huey_task(queue, starts)
     # Its default poll of 100 ms, growing to 10 s, would only show itself; 5 ms flatter it.
     consumer = queue.create_consumer(workers=1, periodic=False, initial_delay=0.005, backoff=1.0)
     consumer.run()
 
 
-def _huey_task(queue, count, starts):
+def _huey_task(queue, starts):
     @queue.task(name="noop")
     def noop():
-        if starts is not None:
-            starts.put(time.monotonic())
-        with count.get_lock():
-            count.value += 1
+        starts.put(time.monotonic())
 
     return noop
 
 
 def huey(folder, jobs, workers):
     context = multiprocessing.get_context("spawn")
-    count, starts = context.Value("i", 0), context.Queue()
+    starts = context.Queue()
     path = folder / "huey.db"
-    queue = huey_queue(path)
-    noop = _huey_task(queue, count, None)
+    noop = _huey_task(huey_queue(path), starts)
+    for _ in range(jobs):
+        noop()
     processes = [
-        context.Process(target=huey_worker, args=(path, count, starts), daemon=True)
+        context.Process(target=huey_worker, args=(path, starts), daemon=True)
         for _ in range(workers)
     ]
     for process in processes:
         process.start()
     try:
-        _huey_one(noop, starts)
+        # Its workers do not start at the same moment, so only the time when all are there counts.
+        seen = sorted(starts.get(timeout=600) for _ in range(jobs))[jobs // 3 :]
+        backlog = (len(seen) - 1) / (seen[-1] - seen[0])
+
         begun = time.monotonic()
         for _ in range(jobs):
             noop()
         for _ in range(jobs):
             starts.get(timeout=600)
-        rate = jobs / (time.monotonic() - begun)
+        all_in = jobs / (time.monotonic() - begun)
         delays = [_huey_one(noop, starts) for _ in range(LATENCY_JOBS)]
     finally:
         for process in processes:
             process.kill()
             process.join()
-    return rate, delays
+    return backlog, all_in, delays
 
 
 def _huey_one(noop, starts):
@@ -153,26 +166,34 @@ def main():
         "ours, prefetch 32": lambda d: ours(d, given.jobs, given.workers, 32),
         "huey SqliteHuey": lambda d: huey(d, given.jobs // 20, given.workers),
     }
-    rates = {name: [] for name in contenders}
-    delays = {name: [] for name in contenders}
+    backlogs, all_ins, delays = ({name: [] for name in contenders} for _ in range(3))
     for number in range(given.rounds):
         names = list(contenders)
         for name in names[number % 3 :] + names[: number % 3]:
             with tempfile.TemporaryDirectory() as folder:
-                rate, some = contenders[name](Path(folder))
-            rates[name].append(rate)
+                backlog, all_in, some = contenders[name](Path(folder))
+            backlogs[name].append(backlog)
+            all_ins[name].append(all_in)
             delays[name] += some
 
-    print(f"{given.workers} workers, {given.rounds} rounds, load {os.getloadavg()[0]:.1f}")
-    print(f"{'':22}{'jobs/s':>10}{'best':>10}{'x huey':>8}{'start ms':>10}{'p99':>8}")
-    base = statistics.median(rates["huey SqliteHuey"])
+    print(f"{given.workers} workers, {given.rounds} rounds, load {os.getloadavg()[0]:.1f}; medians")
+    heads = ("backlog/s", "best", "x huey", "all in/s", "best", "x huey", "start ms", "p99")
+    print(f"{'':20}" + "".join(f"{head:>10}" for head in heads))
     for name in contenders:
-        rate, some = statistics.median(rates[name]), sorted(delays[name])
-        p99 = some[int(len(some) * 0.99)]
-        print(
-            f"{name:22}{rate:10.0f}{max(rates[name]):10.0f}{rate / base:8.1f}"
-            f"{1000 * statistics.median(some):10.2f}{1000 * p99:8.1f}"
-        )
+        some = sorted(delays[name])
+        figures = [
+            *_rates(backlogs, name),
+            *_rates(all_ins, name),
+            f"{1000 * statistics.median(some):.2f}",
+            f"{1000 * some[int(len(some) * 0.99)]:.2f}",
+        ]
+        print(f"{name:20}" + "".join(f"{figure:>10}" for figure in figures))
+
+
+def _rates(rates, name):
+    middle = statistics.median(rates[name])
+    base = statistics.median(rates["huey SqliteHuey"])
+    return f"{middle:.0f}", f"{max(rates[name]):.0f}", f"{middle / base:.1f}"
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from daemon import log as logs
 from daemon.address import announce, withdraw
-from daemon.client import Client
 from daemon.process import DispatcherProcess
 from daemon.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_HEAD_START = 3.0  # seconds until workers are started though the API does not answer yet
 
 
 def serve(settings: Settings) -> int:
@@ -29,13 +30,15 @@ def serve(settings: Settings) -> int:
     """
     logs.configure(settings.log_level, "main")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    dispatcher = DispatcherProcess(settings)
+    # The workers' imports would take both cores away from those of the API.
+    dispatcher = DispatcherProcess(settings, head_start=_HEAD_START)
     with ThreadPoolExecutor(1) as starting:
         # Its imports and ours take about as long: side by side they cost half.
         started = starting.submit(dispatcher.start)
         try:
             from control_api.app import create_app
             from control_api.app import serve as listen
+            from daemon.client import Client
             from daemon.folders import FolderManager
             from daemon.reader import JobReader
             from daemon.service import QueueService
@@ -62,6 +65,7 @@ def serve(settings: Settings) -> int:
         signal.signal(number, lambda *_: stopping.set())
     listening = threading.Thread(target=server.run, name="api", daemon=True)
     listening.start()
+    dispatcher.hire()
     print(f"audiolla listens at {announce(settings, server.port)}", flush=True)
     print(f"hot folders: {settings.folders}", file=sys.stderr, flush=True)
     stopping.wait()

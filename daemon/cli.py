@@ -107,7 +107,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _explain(wrong: Exception) -> int:
     from daemon.client import QueueUnavailable
-    from daemon.migrate import UnusableDatabase
+    from daemon.faults import UnusableDatabase
     from daemon.settings import BadSettings
     from handlers.errors import AudiollaError, BadParameter, BrokenPlugin, MistypedParameter
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from daemon.jobs import Job, NewJob, NoSuchJob, Refusal
@@ -89,7 +88,7 @@ class Desk:
         match message["do"]:
             case "submit":
                 jobs = [NewJob(**job) for job in message["jobs"]]
-                return [asdict(answer) for answer in self._queue.submit(jobs)]
+                return self._queue.submit(jobs)
             case "wait":
                 return self._wait(client, number, message["id"])
             case "forget_wait":

@@ -28,12 +28,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from daemon import wire
 from daemon.clock import Clock, SystemClock
 from daemon.desk import Client, Desk
-from daemon.faults import Fault
+from daemon.faults import Fault, UnusableDatabase
 from daemon.held import Held
 from daemon.jobs import LANES
 from daemon.lanes import Lanes, Worker
 from daemon.litter import Litter
-from daemon.migrate import UnusableDatabase
 from daemon.queue import Policy, Queue
 from daemon.reserve import Reserve
 from daemon.settings import Settings
@@ -127,10 +126,18 @@ class Dispatcher:
         self._turns = 0
 
     # -- the loop ----------------------------------------------------------------------------
-    def serve(self) -> None:
-        """Work until drained or told to end."""
-        self._litter.start()
+    def hire(self) -> None:
+        """Start the workers that are missing."""
         self._lanes.fill()
+
+    def serve(self, head_start: float = 0.0) -> None:
+        """Work until drained or told to end.
+
+        Args:
+            head_start: seconds until the workers are started, if `hire` is not called before.
+        """
+        self._litter.start()
+        self._timers.after(head_start, self.hire)
         self._forget_old()
         while not self._ended:
             self.turn()
@@ -551,6 +558,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--control", type=int, required=True)
     parser.add_argument("--run", default=RUNNER)
     parser.add_argument("--prefetch", type=int, default=_POCKET_JOBS)
+    parser.add_argument("--head-start", type=float, default=0.0)
     given = parser.parse_args(arguments)
 
     settings = read_settings(given.settings)
@@ -582,14 +590,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 (dispatcher.end if dispatcher.draining else dispatcher.drain)()
 
     def on_control() -> None:
-        if not control.recv(100):
+        if control.recv(100):
+            dispatcher.hire()
+        else:
             log.warning("the parent is gone")
             dispatcher.end()
 
     control.sendall(b"ready\n")
     dispatcher.watch(wake, on_signal)
     dispatcher.watch(control, on_control)
-    dispatcher.serve()
+    dispatcher.serve(given.head_start)
     return 0
 
 

@@ -20,6 +20,10 @@ _PASSING = frozenset(
 _OUT_OF_MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})
 
 
+class UnusableDatabase(Exception):
+    """The database was written by a newer program, is damaged, or is in use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """An error as it travels from a worker into the job's record."""

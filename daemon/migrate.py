@@ -8,10 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from daemon import schema
-
-
-class UnusableDatabase(Exception):
-    """The database was written by a newer program, is damaged, or is in use."""
+from daemon.faults import UnusableDatabase
 
 
 def bring_up(connection: sa.Connection, database: Path) -> None:

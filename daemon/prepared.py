@@ -1,8 +1,9 @@
-"""Statements that are written in SQLAlchemy Core and compiled once.
+"""Statements that are written in SQLAlchemy Core, compiled once, and run by the driver.
 
-`Connection.execute` looks a statement up in a cache each time, which costs
-more than SQLite needs to run it. The queue runs some twenty fixed statements
-ten thousand times a second, so they are turned into SQL when the store opens.
+`Connection.execute` finds a statement in a cache and wraps what comes back,
+which costs 30 to 100 us a call where SQLite needs 8. The queue runs some
+twenty fixed statements a thousand times a second, so they are turned into SQL
+for the database at hand when the store opens, and handed to its driver.
 """
 
 from __future__ import annotations
@@ -28,13 +29,20 @@ class Prepared:
             itemgetter(*names) if len(names) > 1 else lambda row: tuple(map(row.get, names))
         )
 
-    def run(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run once per row, in one call of the driver."""
-        connection.exec_driver_sql(self._sql, [self._bound(row) for row in rows])
+    def run(self, cursor: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run once per row, in one call of the driver.
 
-    def query(self, connection: sa.Connection, **values: Any) -> Sequence[sa.Row[Any]]:
+        Args:
+            cursor: of the driver (DBAPI).
+            rows: values by the names of the statement's parameters.
+        """
+        cursor.executemany(self._sql, [self._bound(row) for row in rows])
+
+    def query(self, cursor: Any, **values: Any) -> list[tuple[Any, ...]]:
         """Run once and give all rows of the answer."""
-        return connection.exec_driver_sql(self._sql, self._bound(values)).all()
+        cursor.execute(self._sql, self._bound(values))
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
     def _bound(self, row: Mapping[str, Any]) -> Any:
         if self._constants:

@@ -11,8 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from daemon.faults import signal_name
-from daemon.migrate import UnusableDatabase
+from daemon.faults import UnusableDatabase, signal_name
 from daemon.settings import Settings
 from daemon.spawn import handed
 
@@ -25,14 +24,18 @@ _LAST_PATIENCE = 10.0  # seconds beyond the drain timeout
 class DispatcherProcess:
     """Starts the dispatcher, starts it again when it dies, and stops it."""
 
-    def __init__(self, settings: Settings, *, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, *, options: Sequence[str] = (), head_start: float = 0.0
+    ) -> None:
         """Prepare; `start` starts it.
 
         Args:
             options: further arguments for `daemon.dispatcher`.
+            head_start: seconds that the first one waits for `hire` before it starts workers.
         """
         self._settings = settings
         self._options = tuple(options)
+        self._head_start = head_start
         self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -65,6 +68,12 @@ class DispatcherProcess:
         if not done:
             self.stop(at_once=True)
             raise TimeoutError(f"the dispatcher did not answer within {timeout} s")
+
+    def hire(self) -> None:
+        """Have it start its workers now: whatever they would have slowed down is done."""
+        with self._changed:
+            if self._control is not None:
+                self._control.sendall(b"hire\n")
 
     def wait_warm(self, timeout: float = 60.0) -> bool:
         """Wait until all its workers are warm; False when that takes longer."""
@@ -117,13 +126,14 @@ class DispatcherProcess:
             command = [sys.executable, "-m", "daemon.dispatcher"]
             command += ["--settings", str(settings), "--control", str(theirs.fileno())]
             self._process = subprocess.Popen(
-                [*command, *self._options],
+                [*command, "--head-start", str(self._head_start), *self._options],
                 pass_fds=(settings, theirs.fileno()),
                 stdin=subprocess.DEVNULL,
                 # Ctrl-C is for the parent, which drains.
                 start_new_session=True,
             )
         theirs.close()
+        self._head_start = 0.0  # one that takes over has work to do
         self._control = ours
         return self._process, ours
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from daemon.jobs import STATES, Job, JobEvent, State
 from daemon.schema import job_events, jobs
 
 
-def job_of(row: sa.Row[Any]) -> Job:
-    """A row of the table as a `Job`."""
-    values = dict(row._mapping)
+def job_of(row: Mapping[Any, Any]) -> Job:
+    """A row of the table, by column name, as a `Job`."""
+    values = dict(row)
     del values["epoch"]
     values["cancel_requested"] = bool(values["cancel_requested"])
     for name in ("intent", "result"):
@@ -36,7 +36,7 @@ class JobReader:
         """The job of this id."""
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).first()
-        return None if row is None else job_of(row)
+        return None if row is None else job_of(row._mapping)
 
     def jobs(
         self,
@@ -63,7 +63,7 @@ class JobReader:
         else:
             query = query.where(jobs.c.seq > after).order_by(jobs.c.seq)
         with self._engine.connect() as connection:
-            return [job_of(row) for row in connection.execute(query.limit(limit))]
+            return [job_of(row._mapping) for row in connection.execute(query.limit(limit))]
 
     def events(self, job: str, after: int = 0) -> list[JobEvent]:
         """The log of a job, from its beginning or from behind the event with number `after`."""

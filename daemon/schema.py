@@ -18,6 +18,9 @@ from sqlalchemy.pool import NullPool, StaticPool
 #: The newest migration. A database at this revision needs no alembic.
 HEAD = "0001"
 
+#: Begins a transaction that will write.
+BEGIN = "BEGIN IMMEDIATE"
+
 metadata = sa.MetaData()
 
 jobs = sa.Table(
@@ -148,7 +151,7 @@ def writer_engine(database: Path) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(BEGIN)
 
     return engine
 
@@ -181,6 +184,6 @@ def revision(connection: sa.Connection) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
-def disk_is_full(wrong: sa.exc.OperationalError) -> bool:
-    """True when the statement failed for want of room, so that it may succeed later."""
-    return getattr(wrong.orig, "sqlite_errorname", "") == "SQLITE_FULL"
+def disk_is_full(wrong: Exception) -> bool:
+    """True when the driver's error is for want of room, so that the statement may succeed later."""
+    return getattr(wrong, "sqlite_errorname", "") == "SQLITE_FULL"

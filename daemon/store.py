@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError
 
 from daemon import schema
+from daemon.faults import UnusableDatabase
 from daemon.held import READY_COLUMNS, Held
 from daemon.jobs import Job, State
-from daemon.migrate import UnusableDatabase, bring_up
+from daemon.migrate import bring_up
 from daemon.prepared import Prepared
 from daemon.reader import job_of
 from daemon.schema import facts, job_events, jobs
@@ -169,7 +169,11 @@ class Store:
         """
         self._when_full = when_full
         self._engine = schema.writer_engine(database)
+        #: What asks seldom asks through this; what asks often, through the driver's cursor.
         self._connection = self._engine.connect()
+        self._driver: Any = self._engine.dialect.loaded_dbapi
+        self._raw = cast("Any", self._connection.connection.driver_connection)
+        self._cursor = self._raw.cursor()
         with self._connection.begin():
             bring_up(self._connection, database)
         if database.stat().st_size <= _CHECK_UP_TO_BYTES:
@@ -191,6 +195,7 @@ class Store:
 
     def close(self) -> None:
         """Give up what is not committed, and close the file."""
+        self._cursor.close()
         self._connection.close()
         self._engine.dispose()
 
@@ -201,11 +206,14 @@ class Store:
         if self._events:
             events, self._events = self._events, []
             self._write("event", events)
-        while self._connection.in_transaction():
+        while True:
             try:
                 self._connection.commit()
-            except OperationalError as wrong:
+                self._raw.commit()
+            except self._driver.OperationalError as wrong:
                 self._start_over(wrong)
+            else:
+                break
         self._turn.clear()
 
     def change(self, statement: str, row: dict[str, Any]) -> None:
@@ -243,32 +251,40 @@ class Store:
     def _write(self, statement: str, rows: Rows) -> None:
         while True:
             try:
-                self._prepared[statement].run(self._connection, rows)
-            except OperationalError as wrong:
+                self._begin()
+                self._prepared[statement].run(self._cursor, rows)
+            except self._driver.OperationalError as wrong:
                 self._start_over(wrong)
             else:
                 self._turn.append((statement, rows))
                 return
 
-    def _start_over(self, wrong: OperationalError) -> None:
+    def _begin(self) -> None:
+        if not self._raw.in_transaction:
+            self._cursor.execute(schema.BEGIN)
+
+    def _start_over(self, wrong: Exception) -> None:
         """Wait for room on the disk, then write this turn once more from its beginning."""
         while True:
             if not schema.disk_is_full(wrong):
                 raise wrong
             log.error("no room for the queue's database; nothing is lost, work waits: %s", wrong)
             self._connection.rollback()
+            self._raw.rollback()
             self._when_full()
             try:
+                self._begin()
                 for statement, rows in self._turn:
-                    self._prepared[statement].run(self._connection, rows)
-            except OperationalError as again:
+                    self._prepared[statement].run(self._cursor, rows)
+            except self._driver.OperationalError as again:
                 wrong = again
             else:
                 return
 
-    def _query(self, statement: str, **values: Any) -> Sequence[sa.Row[Any]]:
+    def _query(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         self._flush()
-        return self._prepared[statement].query(self._connection, **values)
+        self._begin()
+        return self._prepared[statement].query(self._cursor, **values)
 
     # -- jobs --------------------------------------------------------------------------------
     def insert(self, rows: Rows) -> None:
@@ -281,14 +297,16 @@ class Store:
         for offset, row in enumerate(rows, start=1):
             row["_seq"] = self._seq + offset
         while True:
-            savepoint = self._connection.begin_nested()
             try:
-                self._prepared["insert"].run(self._connection, rows)
-                savepoint.commit()
-            except IntegrityError as wrong:
-                savepoint.rollback()
+                self._begin()
+                self._cursor.execute("SAVEPOINT new_jobs")
+                self._prepared["insert"].run(self._cursor, rows)
+                self._cursor.execute("RELEASE SAVEPOINT new_jobs")
+            except self._driver.IntegrityError as wrong:
+                self._cursor.execute("ROLLBACK TO SAVEPOINT new_jobs")
+                self._cursor.execute("RELEASE SAVEPOINT new_jobs")
                 raise Duplicate from wrong
-            except OperationalError as wrong:
+            except self._driver.OperationalError as wrong:
                 # On a full disk SQLite has given up the whole transaction, savepoint and all.
                 self._start_over(wrong)
             else:
@@ -298,18 +316,21 @@ class Store:
 
     def job(self, job: str) -> Job | None:
         """The job of this id, with what this turn has changed."""
-        found = self._query("by_id", _id=job)
-        return job_of(found[0]) if found else None
+        return self._one_job("by_id", _id=job)
 
     def job_by_key(self, idempotency_key: str) -> Job | None:
         """The job of this idempotency key."""
-        found = self._query("by_key", _idempotency_key=idempotency_key)
-        return job_of(found[0]) if found else None
+        return self._one_job("by_key", _idempotency_key=idempotency_key)
+
+    def _one_job(self, statement: str, **values: Any) -> Job | None:
+        found = self._query(statement, **values)
+        names = (column.name for column in jobs.c)
+        return job_of(dict(zip(names, found[0], strict=True))) if found else None
 
     def ready(self, lane: str, group: str, limit: int) -> list[Held]:
         """The jobs of a group that a lane should start next, best first."""
         rows = self._query("ready", _lane=lane, _group=group, _limit=limit)
-        return [Held(*list[Any](row)) for row in rows]
+        return [Held(*row) for row in rows]
 
     def release_due(self, now: float) -> set[tuple[str, str]]:
         """Let delayed jobs start whose time has come, up to a thousand.
@@ -318,9 +339,9 @@ class Store:
             Their lanes and groups.
         """
         due = self._query("now_due", _now=now)
-        for row in due:
-            self.change("due", {"_seq": row.seq})
-        return {(row.lane, row.group) for row in due}
+        for seq, _, _ in due:
+            self.change("due", {"_seq": seq})
+        return {(lane, group) for _, lane, group in due}
 
     def next_due(self) -> float | None:
         """When the next delayed job may start, in Unix seconds."""
@@ -329,7 +350,7 @@ class Store:
 
     def forgettable(self, before: float) -> list[tuple[int, str]]:
         """Position and id of ended jobs that nobody needs to know of after `before`; up to 500."""
-        return [(row.seq, row.id) for row in self._query("forgettable", _before=before)]
+        return [(seq, job) for seq, job in self._query("forgettable", _before=before)]
 
     def forget(self, seq: int) -> None:
         """Remove a job and its log."""

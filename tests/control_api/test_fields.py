@@ -3,9 +3,10 @@
 from typing import Annotated, Literal
 
 import pytest
+from annotated_types import MinLen
 from pydantic import Field
 
-from control_api.fields import at_least, fields_of
+from control_api.fields import fields_of
 from control_api.forms import Form
 from control_api.intake import read_request
 from handlers.artifacts import Audio, Blocks, Result, SoundItem
@@ -39,7 +40,7 @@ def split(
     raise NotImplementedError
 
 
-def join(takes: Annotated[list[Take], Field(min_length=3), "In this order."]) -> Blocks:
+def join(takes: Annotated[list[Take], MinLen(3), "In this order."]) -> Blocks:
     """Put takes together."""
     raise NotImplementedError
 
@@ -128,7 +129,7 @@ def test_several_sounds_come_as_one_archive(op, service):
 def test_a_list_of_sounds_says_how_many_it_needs(service):
     op = describe(join, route="/v1/audio/join", category="editing", examples=[Example("Three.")])
 
-    assert at_least(op, op.inputs[0]) == 3
+    assert op.inputs[0].at_least == 3
     with pytest.raises(BadParameter, match="at least 3"):
         read(op, service, takes='[{"file_path": "a"}, {"file_path": "b"}]')
 

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from daemon.client import Client, QueueUnavailable
+from daemon.faults import UnusableDatabase
 from daemon.jobs import NoSuchJob
-from daemon.migrate import UnusableDatabase
 from daemon.process import DispatcherProcess
 from tests.daemon.running import PATIENCE, gets_going, is_state, job, running, until
 

@@ -173,6 +173,15 @@ def test_shares_take_turns_by_their_weight(desk):
     assert shares.count("slow") == pytest.approx(50, abs=2)
 
 
+def test_a_share_that_was_quiet_has_saved_up_nothing(desk):
+    desk.add_many(300, share="drop")
+    desk.take(limit=200)
+    desk.add_many(100, share="api")
+
+    shares = [held.share for held in desk.take(limit=40)]
+    assert shares.count("api") == pytest.approx(20, abs=1)
+
+
 def test_a_share_of_long_jobs_gets_the_same_time_not_the_same_number(desk):
     for share, cost in (("long", 60.0), ("short", 10.0)):
         desk.add_many(100, share=share, cost=cost)
@@ -197,10 +206,11 @@ def test_fairness_survives_a_restart(desk):
         desk.queue.complete(held, {})
     desk.store.commit()
     desk.start()
-    late = desk.add(share="api")
+    late = desk.add_many(50, share="api")
 
-    assert late in [held.id for held in desk.take(limit=2)]
-    assert desk.job(desk.add(share="drop")).vtime > desk.job(late).vtime + 100
+    shares = [held.share for held in desk.take(limit=20)]
+    assert shares.count("api") == pytest.approx(10, abs=1)
+    assert desk.job(desk.add(share="drop")).vtime > desk.job(late[0]).vtime + 100
 
 
 def test_of_a_group_no_more_run_than_its_limit(desk):
@@ -342,10 +352,10 @@ def test_a_job_that_changes_lane_keeps_attempt_and_finished_steps(desk):
 
 
 def test_a_job_from_another_lane_waits_neither_behind_its_folder_nor_before_others(desk):
-    travelling = [desk.add(lane="cpu", share="drop") for _ in range(10)]
+    fresh = desk.add_many(10, lane="gpu", share="drop")
+    travelling = desk.add_many(10, lane="cpu", share="drop")
     for held in desk.take("cpu", 10):
         desk.queue.hand_over(held, "gpu", 1, None, [])
-    fresh = [desk.add(lane="gpu", share="drop") for _ in range(10)]
     other = desk.add(lane="gpu", share="api")
 
     order = taken_ids(desk, "gpu")

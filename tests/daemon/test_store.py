@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from daemon import schema
 from daemon.clock import ManualClock
+from daemon.faults import UnusableDatabase
 from daemon.jobs import NewJob
-from daemon.migrate import UnusableDatabase
 from daemon.queue import Policy, Queue
 from daemon.reader import JobReader
 from daemon.reserve import Reserve
