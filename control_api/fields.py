@@ -99,7 +99,7 @@ def fields_of(op: Operation) -> Fields:
     found = Fields(
         op=op,
         sounds=sounds,
-        lists={i.name: i for i in op.inputs if i.many},
+        lists={i.name: i for i in op.inputs if i.many and not i.named},
         params=frozenset(params),
         repeatable=frozenset(
             name

@@ -26,7 +26,7 @@ from handlers.errors import (
     MistypedParameter,
     UnreadableInput,
 )
-from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder, named_items
 
 FETCH_DISABLED = "this server does not fetch from or send to URLs (AUDIOLLA_FETCH_MODE is disabled)"
 
@@ -76,7 +76,8 @@ def read_request(
         sounds=further,
         items={
             name: _items(declared, form, job_id, service) for name, declared in fields.lists.items()
-        },
+        }
+        | named_items(op, params, lambda name: service.staged_sound(job_id, name)),
     )
     order = Order(sound=first, steps=[step], delivery=delivery)
     return Request(order, background, webhook_url, target, output_path)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from handlers.errors import CannotProcess
 
@@ -233,6 +233,12 @@ class SoundItem(BaseModel):
         item = self.model_copy()
         item._sound = sound
         return item
+
+
+class NamedSound(SoundItem):
+    """A sound that a parameter names; the surfaces have resolved the name."""
+
+    name: str = Field("", description="The name, as the parameter has it.")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ What a signature may say:
 - `X | None`: may be left out. `Annotated[X, "sentence"]`: help text.
 - `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each;
   `Annotated[list[Item], MinLen(2)]` says how many it needs.
+- `list[NamedSound] | None`: sounds that parameters name (`NamesSound`); surfaces
+  resolve the names, the operation finds each sound by its name and sees no path.
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
@@ -34,14 +36,23 @@ from __future__ import annotations
 import inspect
 import json
 import types
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import MinLen
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from handlers.artifacts import Audio, Blocks, Midi, Png, Result, SoundItem, Video
+from handlers.artifacts import (
+    Audio,
+    Blocks,
+    Midi,
+    NamedSound,
+    Png,
+    Result,
+    SoundItem,
+    Video,
+)
 from handlers.errors import AudiollaError, BadParameter, MistypedParameter
 
 CATEGORIES: Mapping[str, str] = {
@@ -98,6 +109,19 @@ class Example:
 
 
 @dataclass(frozen=True)
+class NamesSound:
+    """Marks a text among the parameters, at any depth, as the name of a further sound.
+
+        file: Annotated[str, NamesSound("impulses")]
+
+    The name is a path as in `file_path` fields. `input` is the `list[NamedSound]`
+    input of the operation that receives the sounds so named.
+    """
+
+    input: str
+
+
+@dataclass(frozen=True)
 class Input:
     """One sound, MIDI file or list of sounds that an operation takes."""
 
@@ -108,6 +132,8 @@ class Input:
     item: type[SoundItem] | None = None
     #: How many entries a list needs: `Annotated[list[Item], MinLen(2)]`.
     at_least: int = 1
+    #: Filled by names among the parameters (`NamesSound`), never by a field of its own.
+    named: bool = False
 
     @property
     def many(self) -> bool:
@@ -197,6 +223,14 @@ class Operation:
         except ValidationError as wrong:
             raise self._refusal(wrong) from None
 
+    def sounds_named(self, params: Params) -> Mapping[str, Sequence[str]]:
+        """Sounds that these parameters name, once each: input to names, in their order."""
+        found: dict[str, list[str]] = {i.name: [] for i in self.inputs if i.named}
+        for marker, name in _names_in(params):
+            if name not in found[marker.input]:
+                found[marker.input].append(name)
+        return {name: names for name, names in found.items() if names}
+
     def structured(self, name: str) -> bool:
         """True when the parameter is a list or an object: JSON text in a form field."""
         known = _field_by_any_name(self.params, name)
@@ -213,12 +247,13 @@ class Operation:
     def _refusal(self, wrong: ValidationError) -> AudiollaError:
         first = wrong.errors()[0]
         loc = first["loc"]
-        where = field_path(loc) or "parameters"
+        # A check of several fields together may say which one it is about.
+        where = field_path(loc) or first.get("ctx", {}).get("field") or "parameters"
         top = str(loc[0]) if loc else ""
         message = first["msg"].removeprefix("Value error, ")
         given = first.get("input")
         if first["type"] == "missing":
-            text = f"{where} is required"
+            text = f"{where} is required" if loc else message
         elif first["type"] == "extra_forbidden":
             known = ", ".join(self.params.model_fields) or "none"
             text = f"{self.name} has no parameter {where}; it has: {known}"
@@ -313,6 +348,7 @@ def describe(
         raise TypeError(f"{name}: a docstring is needed; its first line is every surface's text")
     params, params_name, inputs, wants_progress = _read_signature(name, func)
     hints = get_type_hints(func, include_extras=True)
+    inputs = _with_named(name, inputs, params)
     kind, result, sounds, headers = _read_result(name, hints["return"])
     declared = Operation(
         name=name,
@@ -386,6 +422,45 @@ def _read_signature(
         else:
             raise TypeError(f"{name}: no meaning for parameter {parameter}: {bare!r}")
     return params, params_name, tuple(inputs), wants_progress
+
+
+def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:
+    wanted = {marker.input for marker in _markers(params, set())}
+    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, NamedSound)}:
+        raise TypeError(f"{name}: a parameter names sounds of {missing}: list[NamedSound] | None")
+    return tuple(replace(i, named=i.name in wanted) for i in inputs)
+
+
+def _markers(annotation: Any, seen: set[Any]) -> Iterator[NamesSound]:
+    """Every `NamesSound` within a type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation in seen:
+            return
+        seen.add(annotation)
+        for info in annotation.model_fields.values():
+            yield from (m for m in info.metadata if isinstance(m, NamesSound))
+            yield from _markers(info.annotation, seen)
+        return
+    for part in get_args(annotation):
+        if isinstance(part, NamesSound):
+            yield part
+        else:
+            yield from _markers(part, seen)
+
+
+def _names_in(value: Any) -> Iterator[tuple[NamesSound, str]]:
+    """Every name of a sound within checked parameters."""
+    if isinstance(value, BaseModel):
+        for field_name, info in type(value).model_fields.items():
+            inner = getattr(value, field_name)
+            markers = [m for m in info.metadata if isinstance(m, NamesSound)]
+            if markers and isinstance(inner, str):
+                yield markers[0], inner
+            else:
+                yield from _names_in(inner)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _names_in(part)
 
 
 def _least(hint: Any) -> int:

@@ -350,7 +350,7 @@ class _Loader:
         except AudiollaError as wrong:
             self._problem(wrong.detail, where, step=index, op=name)
             return None
-        inputs = {i.name: i for i in op.inputs if i is not op.sound}
+        inputs = {i.name: i for i in op.inputs if i is not op.sound and not i.named}
         given = {key: params.pop(key) for key in list(params) if key in inputs} | sounds
         before = len(self._problems)
         refs: dict[str, SoundRef] = {}
@@ -377,9 +377,13 @@ class _Loader:
                 self._problem(f"{key} is required", where, step=index, op=name, field=key)
         checked: dict[str, Any] = {}
         try:
-            checked = op.read_params(params, strict=True).model_dump(
-                mode="json", exclude_unset=True
-            )
+            read = op.read_params(params, strict=True)
+            checked = read.model_dump(mode="json", exclude_unset=True)
+            for key, names in op.sounds_named(read).items():
+                found = [(text, self._sound(text, where, index, name, key)) for text in names]
+                items[key] = [
+                    ItemRef(sound=ref, settings={"name": text}) for text, ref in found if ref
+                ]
         except AudiollaError as wrong:
             self._problem(wrong.detail, where, step=index, op=name, field=wrong.field)
         if len(self._problems) > before:

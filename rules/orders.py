@@ -7,6 +7,7 @@ JSON. A sound travels as a reference until `daemon.runner` opens it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -14,6 +15,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from handlers.codecs.formats import Encoding
+from handlers.declare import Operation, Params
 from rules.match import Conditions
 
 _RAW = "raw:"
@@ -68,6 +70,22 @@ class ItemRef(_Plain):
 
     sound: SoundRef
     settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def named_items(
+    op: Operation, params: Params, resolve: Callable[[str], SoundRef]
+) -> dict[str, list[ItemRef]]:
+    """The sounds that checked parameters name, found by the rules of this surface.
+
+    Args:
+        op: the operation.
+        params: its checked parameters.
+        resolve: name to reference; raises what is wrong with the name.
+    """
+    return {
+        name: [ItemRef(sound=resolve(text), settings={"name": text}) for text in names]
+        for name, names in op.sounds_named(params).items()
+    }
 
 
 class StepOrder(_Plain):

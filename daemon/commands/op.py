@@ -20,7 +20,15 @@ from handlers.codecs.formats import OUTPUT_FORMATS, Encoding, encoding
 from handlers.declare import Input, Operation
 from handlers.registry import operations
 from handlers.units import Unit
-from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder, path_from_text
+from rules.orders import (
+    Delivery,
+    ItemRef,
+    Order,
+    SoundRef,
+    StepOrder,
+    named_items,
+    path_from_text,
+)
 
 _PARAM, _SOUND, _ITEM = "param:", "sound:", "item:"
 
@@ -97,6 +105,15 @@ def _add_flags(parser: argparse.ArgumentParser, op: Operation) -> None:
             )
     for declared in fields.lists.values():
         assert declared.item is not None
+        if op.sound is not None:
+            own.add_argument(
+                f"--{declared.name.replace('_', '-')}",
+                dest=_SOUND + declared.name,
+                metavar="FILE",
+                action="append",
+                help=f"{_escaped(declared.doc)} Once per file.",
+            )
+            continue
         for name, info in declared.item.model_fields.items():
             own.add_argument(
                 f"--{name.replace('_', '-')}",
@@ -176,9 +193,17 @@ def _tasks(op: Operation, args: argparse.Namespace) -> list[Task]:
         if given.get(_SOUND + sound.declared.name)
     }
     step = StepOrder(
-        op=op.name, params=params.model_dump(mode="json", exclude_unset=True), sounds=further
+        op=op.name,
+        params=params.model_dump(mode="json", exclude_unset=True),
+        sounds=further,
+        items=named_items(op, params, lambda name: _reference(_existing(name)))
+        | {
+            name: [ItemRef(sound=_reference(_existing(file))) for file in given[_SOUND + name]]
+            for name in fields.lists
+            if given.get(_SOUND + name)
+        },
     )
-    if fields.lists:
+    if fields.lists and op.sound is None:
         ((name, declared),) = fields.lists.items()
         items = _items(op, declared, files, given)
         step = step.model_copy(update={"items": {name: items}})

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from handlers.artifacts import Blocks, Result, Samples
+from handlers.artifacts import Blocks, Result, SoundItem
 from handlers.declare import Example, Header, Params, operation
 from handlers.errors import CannotProcess
+from handlers.leveling import levelled
+from handlers.loudness_profiles import Profile, ProfileName, profiles
 from handlers.units import Decibels, DecibelsTP, LoudnessUnitsFS
-
-#: How near the target the result is brought, in LU, when the limiter takes loudness away.
-_CLOSE = 0.02
-#: What still counts as reached.
-_REACHED = 0.1
-#: Passes in search of the gain that makes up for the limiter, at most.
-_TRIES = 8
-#: LU won per dB of gain below which the limiter has taken all there is to win.
-_HOPELESS = 0.05
-#: More gain than this into the limiter leaves nothing of the dynamics.
-_MOST_MAKE_UP_DB = 20.0
 
 
 def _ceiling(value: Any) -> Any:
@@ -32,25 +25,42 @@ def _ceiling(value: Any) -> Any:
 class Normalize(Params):
     """The target."""
 
-    target_lufs: LoudnessUnitsFS = Field(
-        ge=-70, le=-0.1, description="Integrated loudness of the result (BS.1770)."
+    target_lufs: LoudnessUnitsFS | None = Field(
+        None,
+        ge=-70,
+        le=-0.1,
+        description="Integrated loudness of the result (BS.1770); required without a profile.",
+    )
+    profile: ProfileName | None = Field(
+        None, description="Whose target and ceiling to meet; in place of target_lufs."
     )
     true_peak_dbtp: Annotated[DecibelsTP | None, BeforeValidator(_ceiling)] = Field(
         -1.0,
         ge=-20,
         le=0,
         description="Ceiling that a limiter holds where the gain would lift peaks above it; "
-        "null or off for gain alone, even beyond full scale.",
+        "null or off for gain alone, even beyond full scale. A profile brings its own.",
     )
+
+    @model_validator(mode="after")
+    def _some_target(self) -> Normalize:
+        if self.target_lufs is None and self.profile is None:
+            raise PydanticCustomError(
+                "missing", "{field} is required, or a profile", {"field": "target_lufs"}
+            )
+        return self
 
 
 class Normalized(Result):
     """The sound, and what was done to it."""
 
     sound: Blocks
+    profile: str | None
     target_lufs: Annotated[LoudnessUnitsFS, Header("X-Target-LUFS")]
     #: Integrated loudness before.
     measured_lufs: Annotated[LoudnessUnitsFS, Header("X-Loudness-LUFS")]
+    #: Integrated loudness of all sounds of the album before, where there is one.
+    album_lufs: LoudnessUnitsFS | None
     #: Integrated loudness of the result.
     loudness_lufs: LoudnessUnitsFS
     #: False where the ceiling left no way to the target.
@@ -66,7 +76,8 @@ class Normalized(Result):
     category="dynamics",
     examples=[
         Example("For streaming services.", target_lufs=-14),
-        Example("For European broadcast.", target_lufs=-23, true_peak_dbtp=-1),
+        Example("For European broadcast.", profile="ebu-r128"),
+        Example("A chapter of an audiobook.", profile="acx", true_peak_dbtp=-3.5),
     ],
     passes=2,
     pipeline=True,
@@ -74,7 +85,13 @@ class Normalized(Result):
     batch_defaults={"target_lufs": -14.0},
     mcp_defaults={"target_lufs": -14.0},
 )
-def normalize(sound: Blocks, p: Normalize) -> Normalized:
+def normalize(
+    sound: Blocks,
+    album: Annotated[
+        list[SoundItem] | None, "The other sounds of its album: all get the same gain."
+    ],
+    p: Normalize,
+) -> Normalized:
     """Bring a sound to a target loudness, its peaks held below a ceiling.
 
     One gain for the whole sound; dynamics change only where a peak would pass
@@ -83,95 +100,73 @@ def normalize(sound: Blocks, p: Normalize) -> Normalized:
     the result is within 0.1 LU of the target. Where the ceiling does not allow
     that, `target_reached` is false and `loudness_lufs` says how far it got.
 
-    Source: ITU-R BS.1770-5; EBU R 128.
+    With an album, the gain is that which brings all its sounds together, this
+    one among them, to the target (or the loudest of them, where the profile says
+    so). So its sounds keep their distances; nothing is made up for.
+
+    Source: ITU-R BS.1770-5; EBU R 128; for profiles the data file beside
+    `handlers.loudness_profiles`.
 
     Raises:
         CannotProcess: no part of the sound reaches -70 LUFS.
     """
-    from handlers.kernels.loudness import Meter
+    from handlers.kernels.loudness import integrated_together
 
-    meter = Meter(sound.rate, sound.channels, true_peak=p.true_peak_dbtp is not None)
-    for block in sound:
-        meter.add(block)
-    measured, peak = meter.integrated, meter.true_peak_dbtp
+    profile = profiles()[p.profile] if p.profile else None
+    ceiling = p.true_peak_dbtp
+    if profile and "true_peak_dbtp" not in p.model_fields_set:
+        ceiling = profile.true_peak_dbtp
+    own = _Level(sound, true_peak=ceiling is not None)
+    measured, peak = own.meter.integrated, own.meter.true_peak_dbtp
     if measured is None:
         raise CannotProcess(
             "The sound is silent or too quiet to measure: no part of it reaches -70 LUFS."
         )
-    gain_db = p.target_lufs - measured
-    loudness, limited_db = p.target_lufs, 0.0
-    if p.true_peak_dbtp is None or peak is None or peak + gain_db <= p.true_peak_dbtp:
-        result = _louder(sound, gain_db)
-    else:
-        gain_db, loudness, limited_db = _made_up(sound, gain_db, p.target_lufs, p.true_peak_dbtp)
-        result = _limited(sound, gain_db, p.true_peak_dbtp)
+    others = [_Level(item.sound, true_peak=False) for item in album or ()]
+    gain_db = _gain(p.target_lufs, profile, [own, *others])
+    target = measured + gain_db
+    made = levelled(sound, gain_db, target, peak=peak, ceiling=ceiling, make_up=not others)
+    together = integrated_together([level.meter for level in (own, *others)])
     return Normalized(
-        sound=result,
-        target_lufs=p.target_lufs,
+        sound=made.sound,
+        profile=p.profile,
+        target_lufs=round(target if together is None else together + target - measured, 2),
         measured_lufs=round(measured, 2),
-        loudness_lufs=round(loudness, 2),
-        target_reached=abs(loudness - p.target_lufs) <= _REACHED,
-        gain_db=round(gain_db, 2),
-        limited_db=round(limited_db, 2),
+        album_lufs=round(together, 2) if others and together is not None else None,
+        loudness_lufs=round(made.loudness, 2),
+        target_reached=made.reached,
+        gain_db=round(made.gain_db, 2),
+        limited_db=round(made.limited_db, 2),
     )
 
 
-def _louder(sound: Blocks, gain_db: float) -> Blocks:
-    factor = np.float32(10 ** (gain_db / 20))
-    return sound.like(lambda: (block * factor for block in sound))
+class _Level:
+    """How loud one sound is."""
 
+    def __init__(self, sound: Blocks, *, true_peak: bool) -> None:
+        from handlers.kernels.loudness import Meter
 
-def _limited(sound: Blocks, gain_db: float, ceiling_dbtp: float) -> Blocks:
-    def limited() -> Iterator[Samples]:
-        from handlers.kernels.limiter import Limiter
-
-        limiter = Limiter(sound.rate, sound.channels, ceiling_dbtp=ceiling_dbtp, gain_db=gain_db)
+        self.meter = Meter(sound.rate, sound.channels, true_peak=true_peak)
+        self.energy = 0.0
+        self.samples = 0
         for block in sound:
-            out = limiter.limited(block)
-            if out.shape[1]:
-                yield out
-        yield limiter.rest()
-
-    return sound.like(limited)
+            self.meter.add(block)
+            self.energy += float(np.vdot(block, block))
+            self.samples += block.size
 
 
-def _made_up(
-    sound: Blocks, gain_db: float, target: float, ceiling_dbtp: float
-) -> tuple[float, float, float]:
-    """Gain that brings the limited sound to `target`: gain, loudness reached, most reduction."""
-    most = gain_db + _MOST_MAKE_UP_DB
-    tried = [(gain_db, *_heard(sound, gain_db, ceiling_dbtp))]
-    while abs(tried[-1][1] - target) > _CLOSE and len(tried) < _TRIES:
-        gain_db, loudness, _ = tried[-1]
-        slope = 1.0
-        if len(tried) > 1:
-            before, softer, _ = tried[-2]
-            slope = (loudness - softer) / (gain_db - before)
-            if slope < _HOPELESS:
-                break
-            slope = min(slope, 1.0)
-        following = min(gain_db + (target - loudness) / slope, most)
-        if following == gain_db:
-            break
-        tried.append((following, *_heard(sound, following, ceiling_dbtp)))
-    if abs(tried[-1][1] - target) <= _CLOSE:
-        return tried[-1]
-    # Where more gain changes next to nothing, the least of it does the least harm.
-    return min(tried, key=lambda one: (round(abs(one[1] - target), 1), one[0]))
+def _gain(target_lufs: float | None, profile: Profile | None, levels: Sequence[_Level]) -> float:
+    """Gain in dB that brings these sounds to the target, as the profile measures it."""
+    from handlers.kernels.loudness import integrated_together
 
-
-def _heard(sound: Blocks, gain_db: float, ceiling_dbtp: float) -> tuple[float, float]:
-    """Loudness after gain and limiter, and the limiter's greatest reduction."""
-    from handlers.kernels.limiter import Limiter
-    from handlers.kernels.loudness import Meter
-
-    limiter = Limiter(sound.rate, sound.channels, ceiling_dbtp=ceiling_dbtp, gain_db=gain_db)
-    meter = Meter(sound.rate, sound.channels, true_peak=False)
-    for block in sound:
-        out = limiter.limited(block)
-        if out.shape[1]:
-            meter.add(out)
-    meter.add(limiter.rest())
-    loudness = meter.integrated
-    # Only a sound that was hardly above -70 LUFS, and a click at that, can fall below the gate.
-    return (-70.0 if loudness is None else loudness), limiter.reduction_db
+    target = profile.target_lufs if profile else target_lufs
+    if profile and profile.target_rms_db is not None:
+        energy = sum(level.energy for level in levels)
+        power = energy / max(sum(level.samples for level in levels), 1)
+        return profile.target_rms_db - 10 * math.log10(power)
+    if profile and profile.album == "loudest":
+        heard = max(v for v in (level.meter.integrated for level in levels) if v is not None)
+    else:
+        heard = integrated_together([level.meter for level in levels]) or 0.0
+    assert target is not None
+    return target - heard

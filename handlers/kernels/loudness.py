@@ -7,6 +7,7 @@ Source: ITU-R BS.1770-5 (integrated loudness, true peak), EBU Tech 3341
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numba import types
@@ -101,14 +102,7 @@ class Meter:
     @property
     def integrated(self) -> float | None:
         """Gated loudness of the whole sound, in LUFS."""
-        powers = self._windows(_MOMENTARY)
-        if self.frames < _MOMENTARY * self._step:
-            powers = self._short_sound()
-        loud = powers[powers > _power(-70)]
-        if loud.size == 0:
-            return None
-        loud = loud[loud > loud.mean() * 10 ** (-10 / 10)]
-        return _lufs(float(loud.mean()))
+        return integrated_together([self])
 
     @property
     def momentary_max(self) -> float | None:
@@ -141,6 +135,12 @@ class Meter:
         """The largest sample, in dBFS."""
         return _decibels(self._sample_peak)
 
+    def gating_blocks(self) -> NDArray[np.float64]:
+        """Mean power of each gating block: 400 ms every 100 ms, or the whole of a shorter sound."""
+        if self.frames < _MOMENTARY * self._step:
+            return self._short_sound()
+        return self._windows(_MOMENTARY)
+
     def _windows(self, steps: int) -> NDArray[np.float64]:
         """Mean power of each window of so many whole steps, one per step."""
         ready = (self._filled - _WARM_UP * self._step) // self._step
@@ -166,6 +166,20 @@ class Meter:
         filtered = Cascade(self._filters, heard.shape[0]).filtered(np.ascontiguousarray(heard))
         energy = np.square(filtered, dtype=np.float64).sum(axis=1) @ self._weights
         return np.atleast_1d(energy / max(self.frames, 1))
+
+
+def integrated_together(meters: Sequence[Meter]) -> float | None:
+    """Gated loudness of several sounds as one programme (an album), in LUFS.
+
+    The gates of BS.1770 see the blocks of all sounds; no block reaches from one
+    into the next.
+    """
+    powers = np.concatenate([meter.gating_blocks() for meter in meters])
+    loud = powers[powers > _power(-70)]
+    if loud.size == 0:
+        return None
+    loud = loud[loud > loud.mean() * 10 ** (-10 / 10)]
+    return _lufs(float(loud.mean()))
 
 
 def _power(lufs: float) -> float:

@@ -18,7 +18,7 @@ from tests.sounds import (
 
 
 def normalized(audio, **params):
-    return normalize(as_blocks(audio, 4096), Normalize(**params))
+    return normalize(as_blocks(audio, 4096), None, Normalize(**params))
 
 
 TALK = speech(seconds=12, channels=2, peak_db=-12)
@@ -113,7 +113,7 @@ def test_it_reads_the_sound_once_when_nothing_has_to_be_limited():
         passes.append(1)
         return iter(blocks)
 
-    sound = normalize(blocks.like(counted), Normalize(target_lufs=-23)).sound
+    sound = normalize(blocks.like(counted), None, Normalize(target_lufs=-23)).sound
     assert len(passes) == 1
     sound.whole()
     assert len(passes) == 2

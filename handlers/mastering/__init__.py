@@ -1,0 +1,1 @@
+"""Finish a mix for release."""

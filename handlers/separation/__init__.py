@@ -1,0 +1,1 @@
+"""Take a mix apart into stems or layers."""
