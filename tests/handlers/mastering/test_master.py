@@ -118,10 +118,10 @@ def test_a_reference_lends_its_spectrum_and_its_loudness(tmp_path):
 
 
 def test_a_match_is_what_matchering_itself_makes_of_it():
-    from handlers.matched import matched
-
-    helpers = pytest.importorskip("matchering.stages")
     from matchering import Config
+    from matchering import stages as helpers
+
+    from handlers.matched import matched
 
     config = Config()
     theirs = helpers.main(
