@@ -392,10 +392,15 @@ def _measured(bench: Bench, row: Row, rounds: int) -> float | None:
         not callable(peer) or peer is measured_then_applied for peer in row.peers.values()
     )
     ways: dict[str, Callable[[], Any]] = {"": bench.ours(operations()[row.op], row, files=files)}
+    absent = []
     for name, peer in row.peers.items():
-        ways[name] = peer(bench) if callable(peer) else bench.command(peer)
-    for way in ways.values():
-        way()  # a worker is warm, and so are the peers' caches
+        try:
+            ways[name] = peer(bench) if callable(peer) else bench.command(peer)
+            ways[name]()  # what is imported or cached at the first call is not counted
+        except ModuleNotFoundError as missing:
+            ways.pop(name, None)
+            absent.append(f"{name}: {missing.name} is not installed")
+    ways[""]()  # a worker is warm before its first job
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -405,7 +410,7 @@ def _measured(bench: Bench, row: Row, rounds: int) -> float | None:
     medians = {name: statistics.median(values) for name, values in taken.items()}
     counted = [m for name, m in medians.items() if name and not name.startswith("(")]
     ratio = min(counted) / medians[""] if counted else None
-    peers = ", ".join(f"{n} {bench.seconds / m:.0f}" for n, m in medians.items() if n)
+    peers = ", ".join([*(f"{n} {bench.seconds / m:.0f}" for n, m in medians.items() if n), *absent])
     shown = f"{ratio:8.2f}" if ratio else f"{'-':>8}"
     print(f"{row.name:28}{bench.seconds / medians['']:11.0f}{shown}   {peers}", flush=True)
     return ratio

@@ -198,7 +198,7 @@ def _sound(sound: SoundFields, form: Form, job_id: str, service: Service) -> Sou
 def _uploaded(upload: Upload, field: str) -> SoundRef:
     if not upload.size:
         raise UnreadableInput(f"{field} is empty", field=field)
-    return SoundRef(path=upload.path, name=upload.name, temporary=True)
+    return SoundRef(path=upload.path, name=upload.name)
 
 
 def _named(field: str, value: str, path_field: str, job_id: str, service: Service) -> SoundRef:

@@ -89,16 +89,23 @@ def _operation(op: Operation) -> Iterator[str]:
     yield "rules:"
     for example in op.examples:
         yield f"  - name: {_flow(example.title.rstrip('.'))}"
-        params = {**example.params, **_lists(op)}
+        params = {**example.params, **_further(op)}
         step = f"{op.name}: {_flow(params)}" if params else op.name
         yield from ("    steps:", f"      - {step}")
     yield "```"
 
 
-def _lists(op: Operation) -> dict[str, Any]:
-    """Lists of sounds as a rule writes them: the dropped file, and one beside the rules."""
+def _further(op: Operation) -> dict[str, Any]:
+    """The further sounds it needs as a rule writes them, one beside the rules for each.
+
+    In a list, the first is the dropped file.
+    """
     pair = [{"file": "{input}"}, {"file": "other.wav"}]
-    return {declared.name: pair for declared in op.inputs if declared.many and declared.required}
+    return {
+        declared.name: pair if declared.many else "other.wav"
+        for declared in op.inputs
+        if declared.required and declared is not op.sound
+    }
 
 
 def _facts(op: Operation) -> Iterator[str]:

@@ -84,7 +84,7 @@ class QueueService:
         kept, size = self._staging.snapshot(path, self._inputs(job_id))
         if not size:
             raise UnreadableInput(f"{path!r} is empty")
-        return SoundRef(path=kept, name=path.rpartition("/")[2], temporary=True)
+        return SoundRef(path=kept, name=path.rpartition("/")[2])
 
     def reply_delivery(self, job_id: str, filename: str) -> Delivery:
         """Into the job's own folder."""

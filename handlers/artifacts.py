@@ -274,22 +274,39 @@ class Video:
 File = Png | Midi | Video
 """Every artifact that is a finished file rather than a sound."""
 
+Artifact = Blocks | Audio | Png | Midi | Video
+"""Everything that is delivered."""
+
 
 class Result(BaseModel):
     """Several things at once: named sounds or files, and facts about them.
 
-    Fields that hold an artifact become deliverables; all others are the
-    descriptor, as JSON. A Result without artifacts is a report.
+    Fields that hold an artifact become deliverables, and so does a dict of
+    sounds by name, where their number is not known beforehand; all others are
+    the descriptor, as JSON. A Result without artifacts is a report.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
     def descriptor(self) -> dict[str, Any]:
         """The fields that are facts, ready for JSON."""
-        artifacts = {name for name, _ in self.artifacts()}
-        return self.model_dump(mode="json", exclude=artifacts)
+        deliver = {name for name, value in self._fields() if _artifacts_of(name, value)}
+        return self.model_dump(mode="json", exclude=deliver)
 
-    def artifacts(self) -> list[tuple[str, Blocks | Audio | Png | Midi | Video]]:
-        """The fields that are sounds or files, in order, without those left None."""
-        found = [(name, getattr(self, name)) for name in type(self).model_fields]
-        return [(n, v) for n, v in found if isinstance(v, Blocks | Audio | Png | Midi | Video)]
+    def artifacts(self) -> list[tuple[str, Artifact]]:
+        """All sounds and files, in order, without those left None.
+
+        They are named after their fields; those in a dict after their keys.
+        """
+        return [found for field in self._fields() for found in _artifacts_of(*field)]
+
+    def _fields(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in type(self).model_fields]
+
+
+def _artifacts_of(name: str, value: Any) -> list[tuple[str, Artifact]]:
+    if isinstance(value, Blocks | Audio | Png | Midi | Video):
+        return [(name, value)]
+    if isinstance(value, dict):
+        return [(key, v) for key, v in value.items() if isinstance(v, Blocks | Audio)]
+    return []

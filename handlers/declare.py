@@ -27,7 +27,8 @@ What a signature may say:
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
 - Result: `Blocks`, `Audio`, `Png`, `Midi`, `Video`, or a `Result` with such
-  fields and facts. One sound field is the sound; several make a ZIP.
+  fields and facts. One sound field is the sound; several make a ZIP, and so
+  does one `dict[str, Blocks]`, any number of sounds by name.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ class Operation:
     kind: Kind
     #: The annotated result type; a `Result` subclass or one artifact.
     result: type[Any]
-    #: Result fields that are sounds, in order; empty when the result is one bare artifact.
+    #: Result fields that are sounds, in order; empty when the result is one bare artifact, or
+    #: a dict of sounds whose names only the result knows.
     sounds: tuple[str, ...]
     #: Result field to response header.
     headers: Mapping[str, str]
@@ -485,17 +487,22 @@ def _read_result(name: str, hint: Any) -> tuple[Kind, type[Any], tuple[str, ...]
     sounds: list[str] = []
     kind: Kind = "json"
     headers: dict[str, str] = {}
+    many = False
     for field_name, info in bare.model_fields.items():
         inner, optional = _split_optional(_split_annotated(info.annotation)[0])
         if inner in (Blocks, Audio):
             if not optional:
                 sounds.append(field_name)
+        elif get_origin(inner) is dict and get_args(inner)[1] in (Blocks, Audio):
+            many = True
         elif inner in _FILE_KINDS and not optional:
             kind = _FILE_KINDS[inner]
         for extra in info.metadata:
             if isinstance(extra, Header):
                 headers[field_name] = extra.name
-    if sounds:
+    if many:
+        kind = "zip"
+    elif sounds:
         kind = "audio" if len(sounds) == 1 else "zip"
     return kind, bare, tuple(sounds), headers
 

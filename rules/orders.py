@@ -61,8 +61,6 @@ class SoundRef(_Plain):
     #: Its name as the user knows it (an upload's, a staged path's), for templates and messages.
     #: Always printable text.
     name: str
-    #: Remove the file when the job has ended: it was uploaded for this job alone.
-    temporary: bool = False
 
 
 class ItemRef(_Plain):

@@ -45,8 +45,13 @@ def a_request(name, **changes):
     """A request that the operation takes, from its declared example; None leaves a field out."""
     op = operations()[name]
     parts = as_text(in_form(op, dict(op.examples[0].params) | changes))
-    if "tracks" in fields_of(op).lists and "tracks" not in changes:
-        parts.append(("tracks", json.dumps([{"file_path": "a.wav"}] * 2)))
+    for declared in op.inputs:
+        if not declared.required or declared is op.sound or declared.name in changes:
+            continue
+        if declared.many:
+            parts.append((declared.name, json.dumps([{"file_path": "a.wav"}] * 2)))
+        else:
+            parts.append((f"{declared.name}_path", "a.wav"))
     if op.sound is not None:
         parts.append(SOUND)
     return multipart(*parts)

@@ -31,7 +31,6 @@ def test_an_upload_becomes_a_file_of_ours_and_its_bytes_stay_as_they_are(client,
     assert order.sound.path.read_bytes() == b"RIFFsound"
     assert order.sound.path.parent == service.folder
     assert order.sound.name == "take 1.wav"
-    assert order.sound.temporary
     assert order.steps[0].op == "trim"
     assert order.steps[0].params == {"end_sec": 3.0}
 

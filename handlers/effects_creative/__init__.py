@@ -1,0 +1,1 @@
+"""Effects for their own sake."""
