@@ -86,6 +86,14 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Lacking(ValueError):
+    """Raised by a check of several parameters together: this one should have been given."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class Progress(Protocol):
     """Called from long work; raises `Cancelled` when the job was cancelled."""
 
@@ -247,13 +255,15 @@ class Operation:
     def _refusal(self, wrong: ValidationError) -> AudiollaError:
         first = wrong.errors()[0]
         loc = first["loc"]
-        # A check of several fields together may say which one it is about.
-        where = field_path(loc) or first.get("ctx", {}).get("field") or "parameters"
+        lacking = first.get("ctx", {}).get("error")
+        if isinstance(lacking, Lacking):
+            return MistypedParameter(str(lacking), field=lacking.field)
+        where = field_path(loc) or "parameters"
         top = str(loc[0]) if loc else ""
         message = first["msg"].removeprefix("Value error, ")
         given = first.get("input")
         if first["type"] == "missing":
-            text = f"{where} is required" if loc else message
+            text = f"{where} is required"
         elif first["type"] == "extra_forbidden":
             known = ", ".join(self.params.model_fields) or "none"
             text = f"{self.name} has no parameter {where}; it has: {known}"
