@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -413,3 +414,33 @@ def test_a_jobs_failure_has_its_status(client, service, error, status):
 
     assert answer.status_code == status
     assert detail(answer) == error.detail
+
+
+def test_a_sound_that_a_parameter_names_is_a_staged_one(client, service):
+    service.stored["rooms/hall.wav"] = b"RIFF"
+    hall = {"type": "Convolution", "params": {"impulse_response_filename": "rooms/hall.wav"}}
+    parts = [("effects", json.dumps([hall])), ("file", "a.wav", b"RIFF")]
+
+    answer = client.simulate_post("/v1/audio/fx", **multipart(*parts))
+
+    assert answer.status_code == 200, answer.text
+    (item,) = service.submitted[-1].order.steps[0].items["impulses"]
+    assert item.sound.path == Path("/staged/rooms/hall.wav")
+    assert item.settings == {"name": "rooms/hall.wav"}
+
+
+@pytest.mark.parametrize(
+    ("named", "status"),
+    [
+        pytest.param("rooms/none.wav", 404, id="not there"),
+        pytest.param("../etc/passwd", 400, id="outside"),
+    ],
+)
+def test_a_named_sound_keeps_to_the_staging_area(client, service, named, status):
+    effect = {"type": "Convolution", "params": {"impulse_response_filename": named}}
+    parts = [("effects", json.dumps([effect])), ("file", "a.wav", b"RIFF")]
+
+    answer = client.simulate_post("/v1/audio/fx", **multipart(*parts))
+
+    assert answer.status_code == status, answer.text
+    assert service.submitted == []

@@ -199,3 +199,23 @@ def test_a_further_sound_that_is_not_there_is_told_at_load():
 def test_a_central_file_without_folder_is_told():
     (told,) = problems("rules: [{}]", folder=None)
     assert "folder: is required in a central rule file" in told
+
+
+def test_a_sound_that_a_parameter_names_is_found_like_any_other():
+    chain = (
+        "   - fx: {effects: [{type: Convolution, params: {impulse_response_filename: hall.wav}}]}"
+    )
+    (step,) = steps(chain)
+
+    (item,) = step.items["impulses"]
+    assert item.sound.path == HOT / "hall.wav"
+    assert item.settings == {"name": "hall.wav"}
+
+
+def test_a_sound_that_a_parameter_names_must_be_there():
+    text = (
+        "rules: [{steps: [{fx: {effects: [{type: Convolution, "
+        "params: {impulse_response_filename: hall.wav}}]}}]}]"
+    )
+    (told,) = problems(text, is_file=lambda _: False)
+    assert "there is no file /hot/podcast/hall.wav" in told
