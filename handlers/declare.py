@@ -86,6 +86,14 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Missing(ValueError):
+    """Raise it in a model's validator: one of several parameters must be given, and none was."""
+
+    def __init__(self, field: str, otherwise: str) -> None:
+        super().__init__(f"{field} is required, {otherwise}")
+        self.field = field
+
+
 class Progress(Protocol):
     """Called from long work; raises `Cancelled` when the job was cancelled."""
 
@@ -251,9 +259,12 @@ class Operation:
         where = field_path(loc) or first.get("ctx", {}).get("field") or "parameters"
         top = str(loc[0]) if loc else ""
         message = first["msg"].removeprefix("Value error, ")
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, Missing):
+            return MistypedParameter(message, field=cause.field)
         given = first.get("input")
         if first["type"] == "missing":
-            text = f"{where} is required" if loc else message
+            text = f"{where} is required"
         elif first["type"] == "extra_forbidden":
             known = ", ".join(self.params.model_fields) or "none"
             text = f"{self.name} has no parameter {where}; it has: {known}"

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from handlers.artifacts import Blocks, Result, SoundItem
-from handlers.declare import Example, Header, Params, operation
+from handlers.declare import Example, Header, Missing, Params, operation
 from handlers.errors import CannotProcess
 from handlers.leveling import levelled
 from handlers.loudness_profiles import Profile, ProfileName, profiles
@@ -45,9 +44,7 @@ class Normalize(Params):
     @model_validator(mode="after")
     def _some_target(self) -> Normalize:
         if self.target_lufs is None and self.profile is None:
-            raise PydanticCustomError(
-                "missing", "{field} is required, or a profile", {"field": "target_lufs"}
-            )
+            raise Missing("target_lufs", "or a profile")
         return self
 
 
