@@ -86,11 +86,11 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Lacking(ValueError):
-    """Raised by a check of several parameters together: this one should have been given."""
+class Missing(ValueError):
+    """Raise it in a model's validator: one of several parameters must be given, and none was."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, field: str, otherwise: str) -> None:
+        super().__init__(f"{field} is required, {otherwise}")
         self.field = field
 
 
@@ -255,12 +255,13 @@ class Operation:
     def _refusal(self, wrong: ValidationError) -> AudiollaError:
         first = wrong.errors()[0]
         loc = first["loc"]
-        lacking = first.get("ctx", {}).get("error")
-        if isinstance(lacking, Lacking):
-            return MistypedParameter(str(lacking), field=lacking.field)
-        where = field_path(loc) or "parameters"
+        # A check of several fields together may say which one it is about.
+        where = field_path(loc) or first.get("ctx", {}).get("field") or "parameters"
         top = str(loc[0]) if loc else ""
         message = first["msg"].removeprefix("Value error, ")
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, Missing):
+            return MistypedParameter(message, field=cause.field)
         given = first.get("input")
         if first["type"] == "missing":
             text = f"{where} is required"

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from handlers.artifacts import Blocks, Result, SoundItem
-from handlers.declare import Example, Header, Lacking, Params, operation
+from handlers.declare import Example, Header, Missing, Params, operation
 from handlers.errors import CannotProcess
 from handlers.leveling import levelled
 from handlers.loudness_profiles import Profile, ProfileName, profiles
@@ -44,7 +44,7 @@ class Normalize(Params):
     @model_validator(mode="after")
     def _some_target(self) -> Normalize:
         if self.target_lufs is None and self.profile is None:
-            raise Lacking("target_lufs", "target_lufs is required, or a profile")
+            raise Missing("target_lufs", "or a profile")
         return self
 
 
