@@ -25,9 +25,9 @@ from typing import Any, Final, Protocol
 
 from daemon.arrivals import Arrivals, Arrived, stamp_at
 from daemon.clock import Clock
-from daemon.jobs import ENDED, Job, NewJob, State, Submitted
+from daemon.jobs import ENDED, Job, NewJob, State, Submitted, estimated_cost
 from daemon.mounts import Mount, mount_of
-from daemon.moves import PART_PREFIX, fsync_folder, move, move_numbered, remove_empty
+from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove_empty
 from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_path, write_reason
 from daemon.rulefiles import ERROR_NAME, NAME
 from daemon.watch import Deaf, Ears, Inbox
@@ -332,6 +332,7 @@ class HotFolder:
             lane=planned.lane,
             priority=rules.priority,
             share=f"folder:{rules.name}",
+            cost=estimated_cost(size),
             weight=rules.weight,
             group=f"folder:{rules.name}" if rules.limit else "",
             group_limit=rules.limit,
@@ -343,9 +344,8 @@ class HotFolder:
         if not self._unsent:
             return
         processing = self._rules.stages.processing
-        for folder in {self._file(self._in_hand[new.id]).parent for new in self._unsent}:
-            fsync_folder(folder)
-        fsync_folder(processing)
+        fsync_folders({self._file(self._in_hand[new.id]).parent for new in self._unsent})
+        fsync_folders({processing})
         self._send()
 
     def _send(self) -> None:

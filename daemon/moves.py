@@ -13,6 +13,7 @@ import filecmp
 import os
 import shutil
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from rules.names import numbered
@@ -20,6 +21,7 @@ from rules.names import numbered
 PART_PREFIX = ".audiolla-move-"
 """Begins the name of a copy between two file systems until it is whole."""
 
+_A_HANDFUL = 4
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 #: What a kernel or file system answers that has no `renameat2` with flags.
@@ -203,6 +205,24 @@ def fsync_file(path: Path) -> None:
 def fsync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
     _fsync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def fsync_folders(folders: Collection[Path]) -> None:
+    """Make names in several folders of one file system durable.
+
+    Beyond a handful, one `syncfs` for all costs less than an fsync each.
+    """
+    if len(folders) <= _A_HANDFUL:
+        for folder in folders:
+            fsync_folder(folder)
+        return
+    handle = os.open(next(iter(folders)), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(handle):
+            wrong = ctypes.get_errno()
+            raise OSError(wrong, os.strerror(wrong), os.fspath(next(iter(folders))))
+    finally:
+        os.close(handle)
 
 
 def _fsync(path: Path, flags: int) -> None:

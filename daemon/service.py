@@ -31,7 +31,7 @@ from control_api.ports import (
     Upload,
 )
 from daemon.client import Client, QueueUnavailable, Subscription
-from daemon.jobs import STATES, ForbiddenMove, NewJob, NoSuchJob, new_id
+from daemon.jobs import STATES, ForbiddenMove, NewJob, NoSuchJob, estimated_cost, new_id
 from daemon.jobs import Job as QueuedJob
 from daemon.reader import JobReader
 from daemon.settings import Settings
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 _LOOK = 0.5
 """Seconds between two looks at whether a waiting client has hung up."""
-_TINY = 1_000_000
-_TINY_COST, _USUAL_COST = 0.02, 1.0
 _ASYNC_GROUP = "async"
 
 
@@ -318,6 +316,5 @@ def _sounds(order: Order) -> list[SoundRef]:
 
 
 def _cost(sounds: list[SoundRef]) -> float:
-    """Estimated seconds: only files so small that decoding them is nothing count as tiny."""
-    size = sum(sound.path.stat().st_size for sound in sounds)
-    return _TINY_COST if size < _TINY else _USUAL_COST
+    """Estimated seconds."""
+    return estimated_cost(sum(sound.path.stat().st_size for sound in sounds))

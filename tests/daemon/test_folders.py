@@ -628,7 +628,7 @@ _STEPS = (
     (hotfolder, "move"),
     (hotfolder, "move_numbered"),
     (hotfolder, "write_reason"),
-    (hotfolder, "fsync_folder"),
+    (hotfolder, "fsync_folders"),
     (hotfolder, "remove_empty"),
     (hotfolder.HotFolder, "_send"),
     (arrivals, "read_file"),

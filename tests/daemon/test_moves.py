@@ -159,3 +159,16 @@ def test_only_empty_folders_are_removed_and_only_below_the_root(tmp_path):
     remove_empty(tmp_path / "root/a", tmp_path / "root")
     remove_empty(tmp_path / "root", tmp_path / "root")
     assert [p.name for p in tmp_path.iterdir()] == ["root"]
+
+
+def test_many_folders_are_made_durable_at_once(tmp_path, monkeypatch):
+    folders = [tmp_path / str(number) for number in range(20)]
+    for folder in folders:
+        folder.mkdir()
+    one_by_one = []
+    monkeypatch.setattr(moves, "fsync_folder", one_by_one.append)
+
+    moves.fsync_folders(folders)
+    assert one_by_one == []
+    moves.fsync_folders(folders[:2])
+    assert one_by_one == folders[:2]
