@@ -350,11 +350,11 @@ class Dispatcher:
     def _on_outcome(self, worker: Worker, message: dict[str, Any]) -> None:
         """The begun job is off the worker's hands, one way or another."""
         queue, held = self._queue, self._unpocket(worker)
-        took = self._clock.monotonic() - held.begun
         unwanted = held.cancel_requested and held.intent is None
         match message["do"]:
             case "finished":
-                self._learn(held, took)
+                # The worker's own clock: ours would count the waiting for our disk as work.
+                self._learn(held, message["took"])
                 queue.complete(held, message["result"], scratch=message["scratch"])
             case "cancelled":
                 queue.end_cancelled(held, "cancelled while it ran")

@@ -182,6 +182,7 @@ def work(link: Link, lane: Lane, run: Run, settings: Settings) -> None:
     while (raw := link.next()) is not None:
         job = raw["id"]
         context = JobContext(link, job, settings, lane)
+        began = time.monotonic()
         try:
             claim = Claim.model_validate(raw)
             message = _outcome(run(claim, context))
@@ -192,6 +193,7 @@ def work(link: Link, lane: Lane, run: Run, settings: Settings) -> None:
                 log.exception("job %s", job)
             message = {"do": "failed", "fault": asdict(fault_of(error, lane))}
         message["id"] = job
+        message["took"] = time.monotonic() - began
         message["scratch"] = context.used_scratch
         message["memory"] = memory.resident()
         link.cancelled.discard(job)
