@@ -19,7 +19,7 @@ from typing import Any, get_args
 import yaml
 
 from daemon.settings import Settings, environment_name
-from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Video
+from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Svg, Video
 from handlers.codecs.formats import OUTPUT_FORMATS, Encoding
 from handlers.declare import CATEGORIES, Operation
 from handlers.registry import operations
@@ -31,6 +31,7 @@ _RESULTS = {
     "audio": "a sound",
     "zip": "several sounds",
     "png": "a PNG picture",
+    "svg": "an SVG picture",
     "midi": "a MIDI file",
     "video": "a video",
     "json": "a report (JSON)",
@@ -122,7 +123,8 @@ def _facts(op: Operation) -> Iterator[str]:
 
 
 def _is_artifact(annotation: Any) -> bool:
-    return any(a in (Blocks, Audio, Png, Midi, Video) for a in (annotation, *get_args(annotation)))
+    kinds = (Blocks, Audio, Png, Svg, Midi, Video)
+    return any(a in kinds for a in (annotation, *get_args(annotation)))
 
 
 def _prose(lines: list[str]) -> Iterator[str]:

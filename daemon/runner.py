@@ -22,7 +22,7 @@ from daemon import scratch
 from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from handlers import chain
-from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Video
+from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Svg, Video
 from handlers.declare import Lane, Operation
 from handlers.errors import (
     AudiollaError,
@@ -41,7 +41,7 @@ from rules.plan import asked, resolve
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
-_ROLES = {Png: "picture", Midi: "midi", Video: "video"}
+_ROLES = {Png: "picture", Svg: "picture", Midi: "midi", Video: "video"}
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -338,6 +338,8 @@ def _side_file(entry: dict[str, Any]) -> File:
     path = Path(entry["path"])
     if entry["kind"] == Png.kind:
         return Png(path.read_bytes())
+    if entry["kind"] == Svg.kind:
+        return Svg(path.read_bytes())
     if entry["kind"] == Midi.kind:
         return Midi(path.read_bytes())
     return Video(path, path.suffix.removeprefix("."), entry["media_type"])

@@ -252,6 +252,16 @@ class Png:
 
 
 @dataclass(frozen=True)
+class Svg:
+    """A drawing, as SVG bytes (UTF-8)."""
+
+    data: bytes
+    media_type: ClassVar[str] = "image/svg+xml"
+    ext: ClassVar[str] = "svg"
+    kind: ClassVar[str] = "svg"
+
+
+@dataclass(frozen=True)
 class Midi:
     """A Standard MIDI File, as bytes."""
 
@@ -271,10 +281,10 @@ class Video:
     kind: ClassVar[str] = "video"
 
 
-File = Png | Midi | Video
+File = Png | Svg | Midi | Video
 """Every artifact that is a finished file rather than a sound."""
 
-Artifact = Blocks | Audio | Png | Midi | Video
+Artifact = Blocks | Audio | Png | Svg | Midi | Video
 """Everything that is delivered."""
 
 
@@ -305,7 +315,7 @@ class Result(BaseModel):
 
 
 def _artifacts_of(name: str, value: Any) -> list[tuple[str, Artifact]]:
-    if isinstance(value, Blocks | Audio | Png | Midi | Video):
+    if isinstance(value, Blocks | Audio | Png | Svg | Midi | Video):
         return [(name, value)]
     if isinstance(value, dict):
         return [(key, v) for key, v in value.items() if isinstance(v, Blocks | Audio)]

@@ -26,7 +26,7 @@ What a signature may say:
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
-- Result: `Blocks`, `Audio`, `Png`, `Midi`, `Video`, or a `Result` with such
+- Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
   does one `dict[str, Blocks]`, any number of sounds by name.
 """
@@ -51,6 +51,7 @@ from handlers.artifacts import (
     Png,
     Result,
     SoundItem,
+    Svg,
     Video,
 )
 from handlers.errors import AudiollaError, BadParameter, MistypedParameter
@@ -77,7 +78,7 @@ CATEGORIES: Mapping[str, str] = {
 """The contract's 17 categories, in its order."""
 
 Lane = Literal["cpu", "gpu"]
-Kind = Literal["audio", "zip", "png", "midi", "video", "json"]
+Kind = Literal["audio", "zip", "png", "svg", "midi", "video", "json"]
 
 
 class Params(BaseModel):
@@ -484,7 +485,7 @@ _INPUT_KINDS: Mapping[Any, Literal["blocks", "audio", "midi"]] = {
     Audio: "audio",
     Midi: "midi",
 }
-_FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Midi: "midi", Video: "video"}
+_FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Svg: "svg", Midi: "midi", Video: "video"}
 
 
 def _read_result(name: str, hint: Any) -> tuple[Kind, type[Any], tuple[str, ...], dict[str, str]]:
