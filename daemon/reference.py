@@ -19,7 +19,7 @@ from typing import Any, get_args
 import yaml
 
 from daemon.settings import Settings, environment_name
-from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Video
+from handlers.artifacts import Audio, Blocks, Midi, Png, Result, TextFile, Video
 from handlers.codecs.formats import OUTPUT_FORMATS, Encoding
 from handlers.declare import CATEGORIES, Operation
 from handlers.registry import operations
@@ -122,7 +122,10 @@ def _facts(op: Operation) -> Iterator[str]:
 
 
 def _is_artifact(annotation: Any) -> bool:
-    return any(a in (Blocks, Audio, Png, Midi, Video) for a in (annotation, *get_args(annotation)))
+    return any(
+        a in (Blocks, Audio, Png, Midi, Video, TextFile)
+        for a in (annotation, *get_args(annotation))
+    )
 
 
 def _prose(lines: list[str]) -> Iterator[str]:
