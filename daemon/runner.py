@@ -24,7 +24,7 @@ from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from handlers import chain
-from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Video
+from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, TextFile, Video
 from handlers.declare import Lane, Operation
 from handlers.errors import (
     AudiollaError,
@@ -43,7 +43,7 @@ from rules.plan import asked, resolve
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
-_ROLES = {Png: "picture", Midi: "midi", Video: "video"}
+_ROLES = {Png: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -351,6 +351,8 @@ def _side_file(entry: dict[str, Any]) -> File:
         return Png(path.read_bytes())
     if entry["kind"] == Midi.kind:
         return Midi(path.read_bytes())
+    if entry["kind"] == TextFile.kind:
+        return TextFile(path.read_bytes(), path.suffix.removeprefix("."), entry["media_type"])
     return Video(path, path.suffix.removeprefix("."), entry["media_type"])
 
 
