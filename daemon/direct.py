@@ -33,6 +33,8 @@ class DirectContext:
         self.scratch = scratch
         self.settings = settings
         self.lane: Lane = "cpu"
+        # Only the daemon keeps things: a command leaves nothing behind but what it was asked for.
+        self.recall = None
         self._tell = tell
         self._told = -1.0
         self.stopped = False

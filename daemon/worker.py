@@ -38,6 +38,7 @@ from typing import Any
 
 from daemon.execution import Claim, Finished, HandOver, Intent, Run
 from daemon.faults import fault_of
+from daemon.recall import Recalled
 from daemon.settings import Settings
 from daemon.spawn import read_settings
 from daemon.wire import Closed, Decoder, encode
@@ -135,6 +136,9 @@ class JobContext:
     def __init__(self, link: Link, job: str, settings: Settings, lane: Lane) -> None:
         self.settings = settings
         self.lane: Lane = lane
+        self.recall = (
+            Recalled(settings.recall, settings.recall_bytes) if settings.recall_bytes else None
+        )
         self._link = link
         self._job = job
         self._scratch = settings.scratch / job
