@@ -18,7 +18,7 @@ _APART = 6
 #: Names of nothing.
 _NOTHING = {"", "n", "n.c.", "x", "silence", "none"}
 #: Hues far apart come first.
-_ORDER = (7, 2, 10, 5, 0, 8, 3, 11, 6, 1, 9, 4)
+_ORDER = (2, 10, 5, 0, 7, 3, 11, 6, 1, 9, 4, 8)
 
 
 def draw_over(pen: Pen, axes: Any, layers: Sequence[Over]) -> None:

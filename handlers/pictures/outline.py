@@ -33,14 +33,14 @@ class Outliner:
         self._columns = 0
         #: Rows: lowest, highest, energy, frames.
         self._kept = np.zeros((4, 2 * _COLUMNS), np.float64)
-        self._rest = np.zeros((3, 0), np.float32)
+        self._rest = np.zeros((1, 0), np.float32)
 
     def add(self, block: Samples) -> None:
         """Take the next piece, `(channels, frames)` or `(frames,)`."""
-        rows = np.atleast_2d(block)
         # Whole columns are joined at once; what is left over waits for the next piece.
-        piece = np.stack((rows.min(axis=0), rows.max(axis=0), np.square(rows).mean(axis=0)))
-        piece = np.concatenate((self._rest, piece), axis=1)
+        piece = np.atleast_2d(block)
+        if self._rest.shape[1]:
+            piece = np.concatenate((self._rest, piece), axis=1)
         while piece.shape[1] >= self._frames:
             room = 2 * _COLUMNS - self._columns
             columns = min(piece.shape[1] // self._frames, room)
@@ -61,11 +61,11 @@ class Outliner:
         return Outline(low, high, rms, self._frames / self._rate)
 
     def _take(self, piece: Samples, frames: int) -> None:
-        low, high, energy = piece.reshape(3, -1, frames)
-        here = slice(self._columns, self._columns + low.shape[0])
-        self._kept[0, here] = low.min(axis=1)
-        self._kept[1, here] = high.max(axis=1)
-        self._kept[2, here] = energy.sum(axis=1, dtype=np.float64)
+        columns = piece.reshape(piece.shape[0], -1, frames)
+        here = slice(self._columns, self._columns + columns.shape[1])
+        self._kept[0, here] = columns.min(axis=(0, 2))
+        self._kept[1, here] = columns.max(axis=(0, 2))
+        self._kept[2, here] = np.einsum("cnf,cnf->n", columns, columns) / piece.shape[0]
         self._kept[3, here] = frames
         self._columns = here.stop
 

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from handlers.artifacts import Png, Svg
+from handlers.hearing import Heard
+from handlers.listening.outline import OUTLINE
 from handlers.pictures.labels import key_role
 from handlers.pictures.outline import outline
 from handlers.pictures.plots import (
@@ -157,12 +159,12 @@ def test_marks_stand_where_they_happen_and_strong_ones_stand_out():
 
 def test_spans_reach_from_their_start_to_their_end():
     picture = pixels(Spans([Span(1, 4, "verse"), Span(4, 6, "chorus"), Span(8, 9, "verse")]))
-    row = np.flatnonzero(like(picture, "hue7", 4).any(axis=1))[5]
-    verse = seconds(np.flatnonzero(like(picture, "hue7", 4)[row]))
+    row = np.flatnonzero(like(picture, "hue2", 4).any(axis=1))[5]
+    verse = seconds(np.flatnonzero(like(picture, "hue2", 4)[row]))
     assert verse.min() == pytest.approx(1, abs=0.02)
     assert verse.max() == pytest.approx(9, abs=0.02)
     assert not ((verse > 4) & (verse < 8)).any()
-    chorus = seconds(np.flatnonzero(like(picture, "hue2", 4)[row]))
+    chorus = seconds(np.flatnonzero(like(picture, "hue10", 4)[row]))
     assert (chorus.min(), chorus.max()) == pytest.approx((4, 6), abs=0.02)
 
 
@@ -288,3 +290,10 @@ def test_an_outline_has_the_extremes_and_the_power_of_its_stretches(block):
     assert np.allclose(found.low, low, atol=1e-7)
     assert np.allclose(found.high, high, atol=1e-7)
     assert np.allclose(found.rms, np.sqrt(power), rtol=1e-4)
+
+
+def test_listening_gives_the_outline_along_with_all_else():
+    sound = as_blocks(noise(seconds=3, rate=8000, channels=2), 777)
+    heard, alone = Heard(sound)[OUTLINE], outline(sound)
+    assert heard.step == alone.step
+    assert np.array_equal([heard.low, heard.high, heard.rms], [alone.low, alone.high, alone.rms])
