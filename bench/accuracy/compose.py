@@ -86,7 +86,7 @@ def compose(spec: Spec) -> Piece:
     # One bar more: the last chord rings.
     clock = Clock(
         _periods(rng, spec, total + meter.beats + 1, bars * meter.beats),
-        start=rng.uniform(0.05, 0.9),
+        start=rng.uniform(0.2, 1.0),
         swing=spec.swing,
         level=2 if spec.bpm < 80 and spec.swing != 0.5 else 1,
     )
@@ -106,8 +106,11 @@ def compose(spec: Spec) -> Piece:
     spans.append((clock.at(total), clock.at(total + meter.beats), home.label))
     beats = [clock.at(beat) for beat in range(total + 1)]
     cents = rng.choice([0.0, 0.0, 0.0, rng.uniform(-25, 25)])
+    # A tone has its pitch before it is loud enough to be the beginning of a note.
+    early = band.lead.speaks
     melody = [
-        (n.start, n.end, 440 * 2 ** ((n.pitch - 69 + cents / 100) / 12)) for n in band.lead.notes
+        (n.start - early, n.end - early, 440 * 2 ** ((n.pitch - 69 + cents / 100) / 12))
+        for n in band.lead.notes
     ]
     truth = Truth(
         name=spec.name,
