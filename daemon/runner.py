@@ -6,7 +6,6 @@ where results get their names.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import zipfile
@@ -27,6 +26,8 @@ from handlers import chain
 from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, TextFile, Video
 from handlers.declare import Lane, Operation
 from handlers.errors import (
+    DISK_FULL,
+    STORAGE_AWAY,
     AudiollaError,
     BadParameter,
     NoSuchFile,
@@ -41,8 +42,6 @@ from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
 from rules.plan import asked, resolve
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
 _ROLES = {Png: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
 
 
@@ -463,8 +462,8 @@ def _storage_faults() -> Iterator[None]:
         yield
     except OSError as wrong:
         where = os.fsdecode(wrong.filename) if wrong.filename else "a file"
-        if wrong.errno in _FULL:
+        if wrong.errno in DISK_FULL:
             raise StorageFull(f"no space left for {where}") from wrong
-        if wrong.errno in _PASSING:
+        if wrong.errno in STORAGE_AWAY:
             raise StorageFailed(f"{where}: {wrong.strerror}") from wrong
         raise
