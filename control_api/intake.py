@@ -59,6 +59,7 @@ def read_request(
             f"{op.name} has no field {unknown[0]}; it has: {known}", field=unknown[0]
         )
     params = op.read_params(_raw_params(fields, form, path_params), strict=form.is_json)
+    service.check_engines(op.needs(params))
     background = bool(_typed(bool, "async_job", form) or False)
     webhook_url = _webhook_url(form)
     target = _encoding(fields, form)

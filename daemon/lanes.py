@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from daemon.faults import signal_name
 from daemon.held import Held
@@ -25,7 +25,7 @@ from daemon.spawn import handed
 from daemon.wire import Channel
 
 if TYPE_CHECKING:
-    from handlers.declare import Lane
+    from handlers.engines.declare import Lane
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,8 @@ class Worker:
     watched: bool = False
     jobs_done: int = 0
     memory: int = 0
+    #: Models that it holds, as `handlers.engines.shelf.Loaded`.
+    shelf: list[dict[str, Any]] = field(default_factory=list)
     #: Why it is to be replaced; empty while it is good.
     worn: str = ""
 

@@ -25,7 +25,8 @@ from daemon.recall import content_of
 from handlers import chain
 from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Svg, TextFile, Video
 from handlers.codecs.midi import is_midi, read_midi
-from handlers.declare import Lane, Operation
+from handlers.declare import Operation
+from handlers.engines.declare import Lane
 from handlers.errors import (
     DISK_FULL,
     STORAGE_AWAY,
@@ -80,11 +81,12 @@ class _Attempt:
         _check_start(self.operations, midi)
         chain.check_order(self.operations)
         here = claim.next_step
-        if here < len(self.operations) and self.operations[here].lane != self.context.lane:
+        lanes = [find(step.op).lane_for(step.params) for step in order.steps]
+        if here < len(lanes) and lanes[here] != self.context.lane:
             # Only the header could tell which rule applies, and its first step is for elsewhere.
             return HandOver(
                 next_step=here,
-                lane=self.operations[here].lane,
+                lane=lanes[here],
                 carried=claim.carried,
                 finished=claim.finished,
             )
@@ -95,13 +97,14 @@ class _Attempt:
         if order.measure and sound is not None and here == 0:
             before = Measured(sound)
             sound = before.sound
-        stop, lane = _segment(self.operations, here)
+        stop, lane = _segment(lanes, here)
         steps = [self._step(index) for index in range(here, stop)]
         monitor = chain.Monitor(self.context.progress, chain.passes_of([s.op for s in steps]))
         desk = chain.Desk(
             lambda: self.context.scratch,
             self.context.settings.memory_per_sound,
             self.context.recall,
+            self.context.shelf.borrow,
         )
         content = None
         if order.sound is not None and claim.carried is None:
@@ -492,12 +495,12 @@ def _facts(order: Order, source: Blocks | None) -> SoundFacts:
     )
 
 
-def _segment(operations: list[Operation], start: int) -> tuple[int, Lane | None]:
+def _segment(lanes: list[Lane], start: int) -> tuple[int, Lane | None]:
     """Where the segment that begins at `start` ends, and the lane of what follows it."""
-    for index in range(start + 1, len(operations)):
-        if operations[index].lane != operations[start].lane:
-            return index, operations[index].lane
-    return len(operations), None
+    for index in range(start + 1, len(lanes)):
+        if lanes[index] != lanes[start]:
+            return index, lanes[index]
+    return len(lanes), None
 
 
 @contextmanager

@@ -71,6 +71,18 @@ class Settings(BaseModel):
         "Compute device: auto, cpu, cuda or cuda:N; auto picks cuda when present.",
         pattern=r"^(auto|cpu|cuda|cuda:\d+)$",
     )
+    enabled_engines: Names = _setting([], "Engines that may be used; empty means all.")
+    preload: Names = _setting([], "Engines that are loaded when a worker starts.")
+    engine_ttl: Duration = _setting(
+        600.0, "How long an idle model stays in memory; 0 or less keeps it."
+    )
+    sweeper_interval: Duration = _setting(60.0, "How often idle models are looked for.", gt=0)
+    engine_memory: ByteCount = _setting(
+        0, "Memory that the models of one worker may take together; 0 is no limit.", ge=0
+    )
+    uvr_models_dir: Path | None = _setting(
+        None, "Another folder with models, as other programs keep them."
+    )
     auth_token: str = _setting("", "Bearer token; empty means no authentication.", secret=True)
     cpu_workers: int | None = _setting(
         None, "CPU worker processes; default one per core, at least two.", ge=1, le=256
@@ -148,6 +160,11 @@ class Settings(BaseModel):
     def recall(self) -> Path:
         """What analyses found."""
         return self.data_dir / "recall"
+
+    @property
+    def models(self) -> Path:
+        """Weights of the engines."""
+        return self.data_dir / "models"
 
     @property
     def scratch(self) -> Path:

@@ -22,7 +22,8 @@ import numpy as np
 
 from handlers.artifacts import Audio, Blocks, File, Midi, Result, Samples, SoundItem
 from handlers.declare import Operation, Params
-from handlers.errors import AudiollaError, BadParameter, MissingInput
+from handlers.engines.shelf import Lent
+from handlers.errors import AudiollaError, BadParameter, MissingInput, UnknownEngine
 from handlers.hearing import Feature, Heard
 
 Further = Blocks | Midi | list[SoundItem]
@@ -139,6 +140,8 @@ class Desk:
     memory: int
     #: What was heard before; None remembers nothing.
     recall: Recall | None = None
+    #: Lends a model by the slug of its engine; None where there are none.
+    borrow: Callable[[str], Any] | None = None
 
 
 def passes_of(steps: Sequence[Operation]) -> int:
@@ -312,6 +315,10 @@ def _run_one(
         call[declared.name] = given
     if op.params_name:
         call[op.params_name] = step.params
+    if op.lent:
+        if desk.borrow is None:
+            raise UnknownEngine(f"{op.name} needs an engine, and no engines are lent here")
+        call[op.lent] = Lent(op.engine_of(step.params), desk.borrow)
     if op.wants_progress:
         call["progress"] = monitor.within(op.name)
     return op.func(**call)

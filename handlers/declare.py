@@ -25,6 +25,8 @@ What a signature may say:
 - `list[NamedSound] | None`: sounds that parameters name (`NamesSound`); surfaces
   resolve the names, the operation finds each sound by its name and sees no path.
 - `p`, of a `Params` subclass: the parameters.
+- `model: Lent[Model]`: the engine that the parameter `engine` names (or the first
+  one declared), to be borrowed while it works.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
 - Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
@@ -56,6 +58,9 @@ from handlers.artifacts import (
     Video,
     artifact_types,
 )
+from handlers.engines.declare import Lane
+from handlers.engines.registry import find_engine
+from handlers.engines.shelf import Lent
 from handlers.errors import AudiollaError, BadParameter, MistypedParameter
 from handlers.hearing import Feature, Heard, with_needs
 
@@ -80,7 +85,6 @@ CATEGORIES: Mapping[str, str] = {
 }
 """The contract's 17 categories, in its order."""
 
-Lane = Literal["cpu", "gpu"]
 Hears = tuple[Feature[Any], ...] | Callable[[Any], tuple[Feature[Any], ...]]
 Kind = Literal["audio", "zip", "png", "svg", "midi", "video", "json"]
 
@@ -164,6 +168,8 @@ class Operation:
     params_name: str
     inputs: tuple[Input, ...]
     wants_progress: bool
+    #: Parameter that takes the engine, lent; "" for none.
+    lent: str
     kind: Kind
     #: The annotated result type; a `Result` subclass or one artifact.
     result: type[Any]
@@ -182,6 +188,8 @@ class Operation:
     tool_aliases: tuple[str, ...]
     examples: tuple[Example, ...]
     lane: Lane
+    #: Lanes of engines that need another one than `lane`.
+    lanes: Mapping[str, Lane]
     engines: tuple[str, ...]
     #: The features that it asks its sound for; from its parameters where they decide.
     hears: Hears
@@ -239,6 +247,28 @@ class Operation:
         """True when its first sound is its only required input."""
         return self.sound is not None and not any(i.required for i in self.inputs[1:])
 
+    def engine_of(self, params: Params | Mapping[str, Any]) -> str:
+        """The engine that these parameters (checked, or as an order has them) ask for; "" if none.
+
+        Operations that stand on several at once have no parameter for it.
+        """
+        info = self.params.model_fields.get("engine")
+        if info is None:
+            return self.engines[0] if self.lent and self.engines else ""
+        given = params.get("engine") if isinstance(params, Mapping) else None
+        if isinstance(params, Params):
+            given = getattr(params, "engine", None)
+        return str(given or info.get_default())
+
+    def needs(self, params: Params | Mapping[str, Any]) -> tuple[str, ...]:
+        """All engines that these parameters need."""
+        engine = self.engine_of(params)
+        return (engine,) if engine else self.engines
+
+    def lane_for(self, params: Params | Mapping[str, Any]) -> Lane:
+        """The worker that these parameters need."""
+        return self.lanes.get(self.engine_of(params), self.lane) if self.lanes else self.lane
+
     def read_params(self, raw: Mapping[str, Any], *, strict: bool = False) -> Params:
         """Check raw values and turn them into the parameter model.
 
@@ -249,15 +279,27 @@ class Operation:
         Raises:
             MistypedParameter: a name is missing or unknown, or a value cannot
                 be read as its type.
-            BadParameter: a value is out of range, or its parts do not fit.
+            BadParameter: a value is out of range, or its parts do not fit; or the
+                engine is for something else.
+            UnknownEngine: there is no such engine.
         """
         data = dict(raw)
         if not strict:
             data = {name: self._from_text(name, value) for name, value in data.items()}
         try:
-            return self.params.model_validate(data, strict=strict)
+            checked = self.params.model_validate(data, strict=strict)
         except ValidationError as wrong:
             raise self._refusal(wrong) from None
+        self._check_engine(self.engine_of(checked))
+        return checked
+
+    def _check_engine(self, slug: str) -> None:
+        if slug and slug not in self.engines:
+            find_engine(slug)
+            raise BadParameter(
+                f"engine {slug} is not for {self.name}; it takes: {', '.join(self.engines)}",
+                field="engine",
+            )
 
     def sounds_named(self, params: Params) -> Mapping[str, Sequence[str]]:
         """Sounds that these parameters name, once each: input to names, in their order."""
@@ -348,6 +390,7 @@ def describe(
     tool: str | None = "",
     tool_aliases: Sequence[str] = (),
     lane: Lane = "cpu",
+    lanes: Mapping[str, Lane] | None = None,
     engines: Sequence[str] = (),
     hears: Hears = (),
     passes: int = 1,
@@ -368,6 +411,7 @@ def describe(
         tool: MCP tool name; "" means the function's name, None means no tool.
         tool_aliases: further names of the tool.
         lane: the worker it needs.
+        lanes: lanes of engines that need another one.
         engines: slugs of the engines that it stands on.
         hears: the features that it asks a `Heard` sound for, or a function that
             gives them from its parameters.
@@ -388,7 +432,7 @@ def describe(
     doc = inspect.getdoc(func) or ""
     if not doc:
         raise TypeError(f"{name}: a docstring is needed; its first line is every surface's text")
-    params, params_name, inputs, wants_progress = _read_signature(name, func)
+    params, params_name, inputs, wants_progress, lent = _read_signature(name, func)
     hints = get_type_hints(func, include_extras=True)
     inputs = _with_named(name, inputs, params)
     kind, result, sounds, headers = _read_result(name, hints["return"])
@@ -400,6 +444,7 @@ def describe(
         params_name=params_name,
         inputs=inputs,
         wants_progress=wants_progress,
+        lent=lent,
         kind=kind,
         result=result,
         sounds=sounds,
@@ -413,6 +458,7 @@ def describe(
         tool_aliases=tuple(tool_aliases),
         examples=tuple(examples),
         lane=lane,
+        lanes=dict(lanes or {}),
         engines=tuple(engines),
         hears=hears,
         passes=passes,
@@ -425,6 +471,8 @@ def describe(
         module=func.__module__,
         path_params=tuple(part[1:-1] for part in route.split("/") if part.startswith("{")),
     )
+    for slug in declared.engines:
+        find_engine(slug)
     if not declared.examples:
         raise TypeError(f"{name}: at least one example is needed")
     for example in declared.examples:
@@ -446,17 +494,19 @@ class NoParams(Params):
 
 def _read_signature(
     name: str, func: Callable[..., Any]
-) -> tuple[type[Params], str, tuple[Input, ...], bool]:
+) -> tuple[type[Params], str, tuple[Input, ...], bool, str]:
     hints = get_type_hints(func, include_extras=True)
     params: type[Params] = NoParams
     params_name = ""
     inputs: list[Input] = []
-    wants_progress = False
+    wants_progress, lent = False, ""
     for parameter in inspect.signature(func).parameters:
         bare, doc = _split_annotated(hints[parameter])
         bare, optional = _split_optional(bare)
         if bare is Progress:
             wants_progress = True
+        elif (get_origin(bare) or bare) is Lent:
+            lent = parameter
         elif isinstance(bare, type) and issubclass(bare, Params):
             params, params_name = bare, parameter
         elif get_origin(bare) is list and issubclass(get_args(bare)[0], SoundItem):
@@ -466,7 +516,7 @@ def _read_signature(
             inputs.append(Input(parameter, _INPUT_KINDS[bare], not optional, doc))
         else:
             raise TypeError(f"{name}: no meaning for parameter {parameter}: {bare!r}")
-    return params, params_name, tuple(inputs), wants_progress
+    return params, params_name, tuple(inputs), wants_progress, lent
 
 
 def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:

@@ -223,7 +223,8 @@ def _tasks(op: Operation, args: argparse.Namespace) -> list[Task]:
 
 
 def _task(op: Operation, file: Path, order: Order) -> Task:
-    return Task(new_id(), display_name(str(file), op.name), order, op.lane, op.route)
+    lane = op.lane_for(order.steps[0].params)
+    return Task(new_id(), display_name(str(file), op.name), order, lane, op.route)
 
 
 def _params(fields: Fields, given: dict[str, Any]) -> dict[str, Any]:

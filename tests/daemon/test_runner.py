@@ -11,6 +11,7 @@ import soundfile
 from daemon import runner
 from daemon.execution import Claim, Finished, HandOver
 from daemon.settings import Settings
+from daemon.shelves import shelf_of
 from handlers import registry
 from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, describe
@@ -30,6 +31,7 @@ class Here:
         self.scratch = folder / "scratch"
         self.scratch.mkdir(exist_ok=True)
         self.settings = Settings(data_dir=folder, **settings)
+        self.shelf = shelf_of(self.settings, "cpu")
         self.told = []
         self.intents = []
 

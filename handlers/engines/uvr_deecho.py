@@ -1,0 +1,25 @@
+"""Engine uvr-deecho."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handlers.engines.declare import Engine, WeightsFile
+
+ENGINE: Engine[Any] = Engine(
+    "uvr-deecho",
+    "uvr_separator",
+    "VR network, takes echo out.",
+    lane="gpu",
+    capability="restore",
+    libraries=("torch", "audio_separator"),
+    weights=(
+        WeightsFile(
+            "UVR-De-Echo-Normal.pth",
+            "https://github.com/TRvlvr/model_repo/releases/download/all_public_uvr_models/UVR-De-Echo-Normal.pth",
+        ),
+    ),
+    licence="None stated by its makers; not known to be licensed for commercial use.",
+    folder="uvr",
+    memory=200 * 2**20,
+)

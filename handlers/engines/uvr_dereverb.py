@@ -1,0 +1,29 @@
+"""Engine uvr-dereverb."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handlers.engines.declare import Engine, WeightsFile
+
+ENGINE: Engine[Any] = Engine(
+    "uvr-dereverb",
+    "uvr_separator",
+    "BS-Roformer, takes the room out.",
+    lane="gpu",
+    capability="restore",
+    libraries=("torch", "audio_separator"),
+    weights=(
+        WeightsFile(
+            "deverb_bs_roformer_8_384dim_10depth.ckpt",
+            "https://github.com/nomadkaraoke/python-audio-separator/releases/download/model-configs/deverb_bs_roformer_8_384dim_10depth.ckpt",
+        ),
+        WeightsFile(
+            "deverb_bs_roformer_8_384dim_10depth_config.yaml",
+            "https://github.com/nomadkaraoke/python-audio-separator/releases/download/model-configs/deverb_bs_roformer_8_384dim_10depth_config.yaml",
+        ),
+    ),
+    licence="None stated by its makers; not known to be licensed for commercial use.",
+    folder="uvr",
+    memory=400 * 2**20,
+)
