@@ -146,8 +146,8 @@ class Lanes:
             later: calls a function after some seconds.
             started: called with each worker that was started.
         """
-        # Workers open what strangers send; the token is none of their business.
-        self._settings = settings.model_copy(update={"auth_token": ""})
+        # Workers open what strangers send; tokens are none of their business.
+        self._settings = settings.model_copy(update={"auth_token": "", "huggingface_token": ""})
         self._run = run
         self._later = later
         self._started = started

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+)
 
 from handlers.units import Unit
 
@@ -83,6 +91,12 @@ class Settings(BaseModel):
     uvr_models_dir: Path | None = _setting(
         None, "Another folder with models, as other programs keep them."
     )
+    huggingface_token: str = _setting(
+        "",
+        "Token for weights that their publisher guards (diarize); HF_TOKEN is taken too.",
+        env="HUGGINGFACE_TOKEN",
+        secret=True,
+    )
     auth_token: str = _setting("", "Bearer token; empty means no authentication.", secret=True)
     cpu_workers: int | None = _setting(
         None, "CPU worker processes; default one per core, at least two.", ge=1, le=256
@@ -129,6 +143,16 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = _setting(
         "INFO", "Log verbosity.", env="LOG_LEVEL"
     )
+
+    @field_validator("enabled_engines")
+    @classmethod
+    def _known_engines(cls, slugs: list[str]) -> list[str]:
+        from handlers.engines.registry import engines
+
+        unknown = [slug for slug in slugs if slug not in engines()]
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no such engine; known: {', '.join(engines())}")
+        return slugs
 
     # -- places below the data directory -------------------------------------------------
     @property
@@ -214,6 +238,8 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
     raw: dict[str, Any] = {
         name: env[variable] for variable, name in by_variable.items() if env.get(variable)
     }
+    if env.get("HF_TOKEN"):
+        raw.setdefault("huggingface_token", env["HF_TOKEN"])
     raw.update({name: value for name, value in overrides.items() if value is not None})
     problems = [
         f"{name}: there is no such setting; see `audiolla settings`"
@@ -225,13 +251,15 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
     except ValidationError as wrong:
         for error in wrong.errors():
             name = str(error["loc"][0])
-            hidden = "(secret)" if name == "auth_token" else repr(error["input"])
+            hidden = "(secret)" if name in _SECRET else repr(error["input"])
             problems.append(f"{environment_name(name)} = {hidden}: {error['msg']}")
         raise BadSettings(problems) from None
     if problems:
         raise BadSettings(problems)
     return settings
 
+
+_SECRET = frozenset({"auth_token", "huggingface_token"})
 
 #: Read by the launcher script before Python starts, not by the daemon.
 _OUTSIDE = frozenset({"AUDIOLLA_PYTHON", "AUDIOLLA_VENV"})

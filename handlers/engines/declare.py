@@ -57,6 +57,8 @@ class Engine(Generic[M]):
     weights: tuple[WeightsFile, ...] = ()
     #: Under which terms its weights are given.
     licence: str = ""
+    #: Whoever fetches its weights must say that they accept `licence`.
+    ask: bool = False
     #: What must be accepted, and where, before its weights can be fetched; "" if nothing.
     gate: str = ""
     #: A token for its publisher is needed to fetch its weights.

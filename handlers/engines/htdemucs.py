@@ -23,6 +23,7 @@ ENGINE: Engine[Any] = Engine(
     ),
     licence="Given by the author for scientific purposes (facebookresearch/demucs, issues 327 and "
     "508); his later copies are tagged MIT.",
+    ask=True,
     folder="demucs",
     stems=("drums", "bass", "other", "vocals"),
     memory=250 * 2**20,

@@ -49,6 +49,7 @@ ENGINE: Engine[Any] = Engine(
     gate="accept the terms of pyannote/speaker-diarization-community-1 on its page and set "
     "HUGGINGFACE_TOKEN",
     wants_token=True,
+    ask=True,
     folder="pyannote",
     memory=120 * 2**20,
 )

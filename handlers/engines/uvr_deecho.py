@@ -20,6 +20,7 @@ ENGINE: Engine[Any] = Engine(
         ),
     ),
     licence="None stated by its makers; not known to be licensed for commercial use.",
+    ask=True,
     folder="uvr",
     memory=200 * 2**20,
 )

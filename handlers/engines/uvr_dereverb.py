@@ -24,6 +24,7 @@ ENGINE: Engine[Any] = Engine(
         ),
     ),
     licence="None stated by its makers; not known to be licensed for commercial use.",
+    ask=True,
     folder="uvr",
     memory=400 * 2**20,
 )

@@ -28,6 +28,7 @@ ENGINE: Engine[Any] = Engine(
         ),
     ),
     licence="None stated by its makers; not known to be licensed for commercial use.",
+    ask=True,
     folder="uvr",
     stems=("Vocals", "Instrumental"),
     memory=700 * 2**20,
