@@ -65,11 +65,15 @@ def _operations() -> Iterator[str]:
             yield from _operation(op)
 
 
+def _result(op: Operation) -> str:
+    return "a sound, or several" if op.several else _RESULTS[op.kind]
+
+
 def _operation(op: Operation) -> Iterator[str]:
     first, *rest = op.doc.splitlines()
     yield from ("", f"### {op.name}", "", first)
     takes = ", ".join(_input(i) for i in op.inputs) or "nothing"
-    yield from ("", f"- Takes {takes}; gives {_RESULTS[op.kind]}.")
+    yield from ("", f"- Takes {takes}; gives {_result(op)}.")
     facts = list(_facts(op))
     if facts:
         yield f"- Says {', '.join(facts)}."

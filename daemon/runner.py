@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from daemon import scratch
-from daemon.delivery import Drafts, publish
+from daemon.delivery import Draft, Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from handlers import chain
@@ -37,6 +37,7 @@ from handlers.errors import (
     StorageFull,
     UnreadableInput,
 )
+from handlers.forked import side_by_side
 from handlers.measured import Measured
 from handlers.registry import find
 from rules.match import SoundFacts
@@ -79,7 +80,8 @@ class _Attempt:
         self.order = order
         self.operations = [find(step.op) for step in order.steps]
         _check_start(self.operations, midi)
-        chain.check_order(self.operations)
+        kinds = [find(step.op).kind_for(step.params) for step in order.steps]
+        chain.check_order(self.operations, kinds)
         here = claim.next_step
         lanes = [find(step.op).lane_for(step.params) for step in order.steps]
         if here < len(lanes) and lanes[here] != self.context.lane:
@@ -207,8 +209,7 @@ class _Attempt:
                 if outcome.sounds and delivery.bundle:
                     writing.bundle(drafts, outcome.sounds)
                 elif outcome.sounds:
-                    for part, sound in outcome.sounds.items():
-                        writing.sound(drafts, sound, part)
+                    writing.sounds(drafts, outcome.sounds)
                 elif outcome.sound is not None:
                     writing.sound(drafts, outcome.sound, "")
             for side in story.files:
@@ -241,22 +242,37 @@ class _Writing:
 
     def sound(self, drafts: Drafts, sound: Blocks, part: str) -> None:
         """One sound as one file; `part` is its name where there are several."""
+        draft = self._draft(drafts, part)
+        draft.about.update(self._told(*self._write(self._watched(sound), draft.part)))
+
+    def sounds(self, drafts: Drafts, sounds: Mapping[str, Blocks]) -> None:
+        """Several sounds as one file each."""
+        made = [self._draft(drafts, part) for part in sounds]
+        abouts = self._write_all(sounds, [draft.part for draft in made])
+        for draft, about in zip(made, abouts, strict=True):
+            draft.about.update(about)
+
+    def _draft(self, drafts: Drafts, part: str) -> Draft:
         media_type = self._encoding.target.content_type
         draft = drafts.add(self._names.sound(part), "sound", media_type=media_type)
         if part:
             draft.about["name"] = part
-        draft.about.update(self._write(sound, draft.part))
+        return draft
 
     def bundle(self, drafts: Drafts, sounds: Mapping[str, Blocks]) -> None:
         """All sounds as one ZIP. They are stored: compressed sound does not shrink."""
         draft = drafts.add(self._names.bundle(), "sound", media_type="application/zip")
         draft.about["names"] = list(sounds)
         draft.about["output_format"] = self._encoding.format
+        names = [f"{part}.{self._encoding.target.ext}" for part in sounds]
+        files = [self._context.scratch / f"encoded-{name}" for name in names]
+        together = _together(sounds)
+        if together:
+            self._write_all(sounds, files)
         with zipfile.ZipFile(draft.part, "w", zipfile.ZIP_STORED) as archive:
-            for part, sound in sounds.items():
-                name = f"{part}.{self._encoding.target.ext}"
-                encoded = self._context.scratch / f"encoded-{name}"
-                self._write(sound, encoded)
+            for name, encoded, sound in zip(names, files, sounds.values(), strict=True):
+                if not together:
+                    self._told(*self._write(self._watched(sound), encoded))
                 # A fixed date: the same sounds give the same bytes.
                 entry = zipfile.ZipInfo(name)
                 entry.external_attr = 0o644 << 16
@@ -264,12 +280,27 @@ class _Writing:
                     shutil.copyfileobj(source, to, 1 << 20)
                 encoded.unlink()
 
-    def _write(self, sound: Blocks, path: Path) -> dict[str, Any]:
+    def _watched(self, sound: Blocks) -> Blocks:
+        return self._monitor.watch(sound, f"write {self._encoding.format}")
+
+    def _write_all(self, sounds: Mapping[str, Blocks], paths: list[Path]) -> list[dict[str, Any]]:
+        """Write several sounds; those that one pass makes, in one pass."""
+        if not _together(sounds):
+            return [
+                self._told(*self._write(self._watched(sound), path))
+                for sound, path in zip(sounds.values(), paths, strict=True)
+            ]
+        first, *others = sounds.values()
+        written = side_by_side(
+            [self._watched(first), *others], lambda at, sound: self._write(sound, paths[at])
+        )
+        return [self._told(*one) for one in written]
+
+    def _write(self, sound: Blocks, path: Path) -> tuple[dict[str, Any], Measured | None]:
         from handlers.codecs.writer import write_sound
 
         tap = Measured(sound) if self._names.measure else None
-        watched = self._monitor.watch(tap.sound if tap else sound, f"write {self._encoding.format}")
-        written = write_sound(watched, path, self._encoding)
+        written = write_sound(tap.sound if tap else sound, path, self._encoding)
         about: dict[str, Any] = {
             "output_format": self._encoding.format,
             "sample_rate": written.rate,
@@ -279,9 +310,23 @@ class _Writing:
         if written.clipped:
             # Nothing clips by surprise: the result says how much was lost.
             about.update(clipped_samples=written.clipped, clipped_db=written.over_db)
+        return about, tap
+
+    def _told(self, about: dict[str, Any], tap: Measured | None) -> dict[str, Any]:
+        """What was written, once it has been measured for the job's story."""
         if tap is not None:
             self._story.after.append(tap.facts())
         return about
+
+
+def _together(sounds: Mapping[str, Blocks]) -> bool:
+    """True when one pass makes all of them."""
+    first, *others = sounds.values()
+    return (
+        bool(others)
+        and first.beside is not None
+        and all(other.beside is first.beside for other in others)
+    )
 
 
 class _Story:

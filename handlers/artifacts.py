@@ -78,12 +78,15 @@ class Blocks:
         channels: int,
         frames: int | None,
         facts: SourceFacts | None = None,
+        beside: object | None = None,
     ) -> None:
         self._make = make
         self._frames = frames
         self.rate = rate
         self.channels = channels
         self.facts = facts
+        #: The same for sounds that one pass makes: cheapest read side by side, block by block.
+        self.beside = beside
 
     def __iter__(self) -> Iterator[Samples]:
         return self._make()
@@ -112,10 +115,12 @@ class Blocks:
         rate: int | None = None,
         channels: int | None = None,
         frames: int | None = None,
+        beside: object | None = None,
     ) -> Blocks:
         """A sound made from this one; `make` starts one pass over it.
 
-        Rate, channels and frames stay those of this sound unless given. It is
+        Rate, channels and frames stay those of this sound unless given; `beside`
+        only where its blocks are those of this sound, one for one. It is
         the function that is handed over, not its iterator: a later step may
         need a second pass (measure, then apply).
         """
@@ -125,6 +130,7 @@ class Blocks:
             channels=channels or self.channels,
             frames=self._frames if frames is None else frames,
             facts=self.facts,
+            beside=beside,
         )
 
     def remembered(self, limit_bytes: int) -> Blocks:

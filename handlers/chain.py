@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from handlers.artifacts import Audio, Blocks, File, Midi, Result, Samples, SoundItem
-from handlers.declare import Operation, Params
+from handlers.declare import Kind, Operation, Params
 from handlers.engines.shelf import Lent
 from handlers.errors import AudiollaError, BadParameter, MissingInput, UnknownEngine
 from handlers.hearing import Feature, Heard
@@ -157,8 +157,12 @@ def passes_of(steps: Sequence[Operation]) -> int:
     return total
 
 
-def check_order(steps: Sequence[Operation]) -> None:
+def check_order(steps: Sequence[Operation], kinds: Sequence[Kind] = ()) -> None:
     """Refuse steps that cannot follow one another.
+
+    Args:
+        steps: the operations, in order.
+        kinds: what each gives for its parameters (`Operation.kind_for`), where they are known.
 
     Raises:
         BadParameter: names the step and what it would need.
@@ -167,7 +171,7 @@ def check_order(steps: Sequence[Operation]) -> None:
     have_midi = first is not None and first.kind == "midi"
     have_sound = not have_midi and first is not None
     lacking = "there is none"
-    for index, op in enumerate(steps):
+    for index, (op, kind) in enumerate(zip(steps, kinds or [s.kind for s in steps], strict=True)):
         if op.sound is None:
             if index > 0:
                 why = f"{op.name} takes no sound: it can only come first"
@@ -178,9 +182,9 @@ def check_order(steps: Sequence[Operation]) -> None:
         elif op.sound.kind != "midi" and not have_sound:
             raise _at(index, op, BadParameter(f"{op.name} needs one sound; {lacking}"))
         have_midi = have_midi or op.kind == "midi" or Midi in op.extras.values()
-        if op.kind == "zip":
+        if kind == "zip":
             have_sound, lacking = False, "the step before gives several"
-        elif op.kind == "audio":
+        elif kind == "audio":
             have_sound = True
         elif not have_sound and have_midi:
             lacking = "there is only MIDI so far: render it first"
@@ -298,7 +302,8 @@ def _run_one(
             if outcome.sound is None:
                 raise MissingInput(f"{op.name} needs a sound")
             sound = outcome.sound
-            if op.streams and (op.passes > 1 or not op.changes_sound):
+            # A model is borrowed for one pass in which the sound is read more than once.
+            if op.streams and (op.passes > 1 or op.lent or not op.changes_sound):
                 sound = sound.remembered(desk.memory)
                 outcome.sound = sound
             given = monitor.watch(sound, op.name)
@@ -318,7 +323,7 @@ def _run_one(
     if op.lent:
         if desk.borrow is None:
             raise UnknownEngine(f"{op.name} needs an engine, and no engines are lent here")
-        call[op.lent] = Lent(op.engine_of(step.params), desk.borrow)
+        call[op.lent] = Lent(op.lent_for(step.params), desk.borrow)
     if op.wants_progress:
         call["progress"] = monitor.within(op.name)
     return op.func(**call)
@@ -351,7 +356,7 @@ def _sort_out(outcome: Outcome, index: int, step: Step, result: Any) -> None:
             outcome.files.append(SideFile(index, op.name, name, artifact))
         if isinstance(artifact, Midi):
             outcome.midi = artifact
-    if len(sounds) == 1 and op.kind != "zip":
+    if len(sounds) == 1 and op.kind_for(step.params) != "zip":
         (outcome.sound,) = sounds.values()
         outcome.changed = True
     elif sounds:
@@ -385,7 +390,7 @@ def _attributed(sound: Blocks, index: int, op: Operation) -> Blocks:
         except AudiollaError as wrong:
             raise _at(index, op, wrong) from wrong.__cause__
 
-    return sound.like(passing)
+    return sound.like(passing, beside=sound.beside)
 
 
 def _at(index: int, op: Operation, wrong: AudiollaError) -> AudiollaError:

@@ -31,7 +31,8 @@ What a signature may say:
   share done, raises `Cancelled` when the job was cancelled.
 - Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
-  does one `dict[str, Blocks]`, any number of sounds by name.
+  does one `dict[str, Blocks]`, any number of sounds by name. Where the parameters
+  tell how many there will be, `several` says so: a single one is then the sound.
 """
 
 from __future__ import annotations
@@ -190,6 +191,10 @@ class Operation:
     lane: Lane
     #: Lanes of engines that need another one than `lane`.
     lanes: Mapping[str, Lane]
+    #: Whether parameters ask for more than one sound, where that is theirs to say.
+    several: Callable[[Any], bool] | None
+    #: The engine that is lent for parameters, where it is not the one that they name.
+    lends: Callable[[Any], str] | None
     engines: tuple[str, ...]
     #: The features that it asks its sound for; from its parameters where they decide.
     hears: Hears
@@ -260,10 +265,22 @@ class Operation:
             given = getattr(params, "engine", None)
         return str(given or info.get_default())
 
-    def needs(self, params: Params | Mapping[str, Any]) -> tuple[str, ...]:
+    def lent_for(self, params: Params) -> str:
+        """The engine to lend for these parameters; that of `engine_of` unless `lends` differs."""
+        return self.lends(params) if self.lends else self.engine_of(params)
+
+    def needs(self, params: Params) -> tuple[str, ...]:
         """All engines that these parameters need."""
-        engine = self.engine_of(params)
+        engine = self.lent_for(params)
         return (engine,) if engine else self.engines
+
+    def kind_for(self, params: Params | Mapping[str, Any]) -> Kind:
+        """What comes out for these parameters (checked, or as an order has them)."""
+        if self.several is None:
+            return self.kind
+        if not isinstance(params, Params):
+            params = self.read_params(params, strict=True)
+        return "zip" if self.several(params) else self.kind
 
     def lane_for(self, params: Params | Mapping[str, Any]) -> Lane:
         """The worker that these parameters need."""
@@ -391,6 +408,8 @@ def describe(
     tool_aliases: Sequence[str] = (),
     lane: Lane = "cpu",
     lanes: Mapping[str, Lane] | None = None,
+    several: Callable[[Any], bool] | None = None,
+    lends: Callable[[Any], str] | None = None,
     engines: Sequence[str] = (),
     hears: Hears = (),
     passes: int = 1,
@@ -412,6 +431,8 @@ def describe(
         tool_aliases: further names of the tool.
         lane: the worker it needs.
         lanes: lanes of engines that need another one.
+        several: of a result that is a dict of sounds: whether parameters ask for more than one.
+        lends: the engine that parameters need, where it is not the one that they name.
         engines: slugs of the engines that it stands on.
         hears: the features that it asks a `Heard` sound for, or a function that
             gives them from its parameters.
@@ -436,6 +457,10 @@ def describe(
     hints = get_type_hints(func, include_extras=True)
     inputs = _with_named(name, inputs, params)
     kind, result, sounds, headers = _read_result(name, hints["return"])
+    if several is not None:
+        if kind != "zip" or sounds:
+            raise TypeError(f"{name}: several is for a result with a dict of sounds")
+        kind = "audio"
     extras = _optional_artifacts(result) if kind == "json" else {}
     declared = Operation(
         name=name,
@@ -459,6 +484,8 @@ def describe(
         examples=tuple(examples),
         lane=lane,
         lanes=dict(lanes or {}),
+        several=several,
+        lends=lends,
         engines=tuple(engines),
         hears=hears,
         passes=passes,

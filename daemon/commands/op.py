@@ -311,7 +311,7 @@ def _delivered(
     else:
         path = Path(output).absolute()
         delivery = Delivery(folder=path.parent, name=path.name, exact=True, conflict="replace")
-    bundle = op.kind == "zip" and delivery.exact
+    bundle = op.kind_for(order.steps[0].params) == "zip" and delivery.exact
     how: dict[str, Any] = {"encoding": target, "bundle": bundle}
     if op.kind == "json":
         how["sound"] = "changed"
