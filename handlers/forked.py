@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from handlers.artifacts import Blocks, Samples
@@ -156,7 +157,7 @@ def side_by_side(sounds: Sequence[Blocks], take: Callable[[int, Blocks], T]) -> 
 
     with ThreadPoolExecutor(len(sounds), thread_name_prefix="side by side") as pool:
         takers = [
-            pool.submit(take, at, sound.like(lambda at=at: arriving(at)))
+            pool.submit(take, at, sound.like(partial(arriving, at)))
             for at, sound in enumerate(sounds)
         ]
         try:

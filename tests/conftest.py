@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import settings
 
+# The small models of the tests gain nothing from threads, and the cores are shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples on every run, and no deadline: two cores are shared with the other tests.
 settings.register_profile("audiolla", derandomize=True, deadline=None)
 settings.load_profile("audiolla")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from handlers.engines.declare import Engine, WeightsFile
+from handlers.engines.demucs_bag import Bag, load_bag
 
-ENGINE: Engine[Any] = Engine(
+_STEMS = ("drums", "bass", "other", "vocals", "guitar", "piano")
+
+ENGINE: Engine[Bag] = Engine(
     "htdemucs_6s",
     "demucs",
     "Hybrid Transformer Demucs, six stems.",
@@ -25,6 +28,7 @@ ENGINE: Engine[Any] = Engine(
     "508); his later copies are tagged MIT.",
     ask=True,
     folder="demucs",
-    stems=("drums", "bass", "other", "vocals", "guitar", "piano"),
+    stems=_STEMS,
     memory=200 * 2**20,
+    load=partial(load_bag, stems=_STEMS),
 )

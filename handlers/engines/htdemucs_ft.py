@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from handlers.engines.declare import Engine, WeightsFile
+from handlers.engines.demucs_bag import Bag, load_bag
 
-ENGINE: Engine[Any] = Engine(
+_STEMS = ("drums", "bass", "other", "vocals")
+#: Each model was refined for one stem, in the order of the files.
+_WEIGHTS = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
+
+ENGINE: Engine[Bag] = Engine(
     "htdemucs_ft",
     "demucs",
     "Hybrid Transformer Demucs, a model of its own for each of four stems.",
@@ -43,7 +48,8 @@ ENGINE: Engine[Any] = Engine(
     "508); his later copies are tagged MIT.",
     ask=True,
     folder="demucs",
-    stems=("drums", "bass", "other", "vocals"),
+    stems=_STEMS,
     cuda_only=True,
     memory=900 * 2**20,
+    load=partial(load_bag, stems=_STEMS, weights=_WEIGHTS),
 )

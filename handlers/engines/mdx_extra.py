@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from handlers.engines.declare import Engine, WeightsFile
+from handlers.engines.demucs_bag import Bag, load_bag
 
-ENGINE: Engine[Any] = Engine(
+_STEMS = ("drums", "bass", "other", "vocals")
+
+ENGINE: Engine[Bag] = Engine(
     "mdx_extra",
     "demucs",
     "Four Hybrid Demucs models trained with extra songs, averaged; four stems.",
@@ -43,6 +46,7 @@ ENGINE: Engine[Any] = Engine(
     "508); his later copies are tagged MIT.",
     ask=True,
     folder="demucs",
-    stems=("drums", "bass", "other", "vocals"),
+    stems=_STEMS,
     memory=1400 * 2**20,
+    load=partial(load_bag, stems=_STEMS, segment=44),
 )

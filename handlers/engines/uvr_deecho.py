@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from handlers.engines.declare import Engine, WeightsFile
+from handlers.engines.vr import Vr, load_vr
 
-ENGINE: Engine[Any] = Engine(
+ENGINE: Engine[Vr] = Engine(
     "uvr-deecho",
     "uvr_separator",
     "VR network, takes echo out.",
@@ -23,4 +24,5 @@ ENGINE: Engine[Any] = Engine(
     ask=True,
     folder="uvr",
     memory=200 * 2**20,
+    load=partial(load_vr, gives="No Echo", bands="4band_v3", nout=48, nout_lstm=128),
 )

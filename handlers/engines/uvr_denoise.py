@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from handlers.engines.declare import Engine, WeightsFile
+from handlers.engines.roformer import Roformer, load_roformer
 
-ENGINE: Engine[Any] = Engine(
+ENGINE: Engine[Roformer] = Engine(
     "uvr-denoise",
     "uvr_separator",
     "MelBand-Roformer, takes noise out.",
@@ -29,4 +30,5 @@ ENGINE: Engine[Any] = Engine(
     ask=True,
     folder="uvr",
     memory=1000 * 2**20,
+    load=partial(load_roformer, gives="No Noise", not_=("other", "noise")),
 )

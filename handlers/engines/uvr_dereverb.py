@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from handlers.engines.declare import Engine, WeightsFile
+from handlers.engines.roformer import Roformer, load_roformer
 
-ENGINE: Engine[Any] = Engine(
+ENGINE: Engine[Roformer] = Engine(
     "uvr-dereverb",
     "uvr_separator",
     "BS-Roformer, takes the room out.",
@@ -27,4 +28,5 @@ ENGINE: Engine[Any] = Engine(
     ask=True,
     folder="uvr",
     memory=400 * 2**20,
+    load=partial(load_roformer, gives="No Reverb", not_=("other", "reverb")),
 )

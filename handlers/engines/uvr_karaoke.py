@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from handlers.engines.declare import Engine, WeightsFile
+from handlers.engines.roformer import Roformer, load_roformer
 
-ENGINE: Engine[Any] = Engine(
+ENGINE: Engine[Roformer] = Engine(
     "uvr-karaoke",
     "uvr_separator",
     "MelBand-Roformer, lead vocals and the rest.",
@@ -32,4 +33,5 @@ ENGINE: Engine[Any] = Engine(
     folder="uvr",
     stems=("Vocals", "Instrumental"),
     memory=1000 * 2**20,
+    load=partial(load_roformer, gives="Vocals", not_=("Instrumental",)),
 )

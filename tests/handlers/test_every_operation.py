@@ -14,6 +14,7 @@ from handlers.declare import Example, Operation
 from handlers.errors import AudiollaError
 from handlers.hearing import Heard
 from handlers.registry import operations
+from tests.handlers.engines import tiny
 from tests.sounds import as_blocks, difference_db, noise, silence, sound, speech
 
 OPERATIONS = operations()
@@ -23,7 +24,18 @@ EXAMPLES = [
     for example in op.examples
 ]
 #: Operations that are meant to carry sound from one channel to another.
-CROSSES_CHANNELS = {"convert", "fx", "mid_side", "mix", "pan", "stereo_width"}
+CROSSES_CHANNELS = {
+    "convert",
+    "fx",
+    "mid_side",
+    "mix",
+    "noise_reduce",
+    "pan",
+    "remix",
+    "restore",
+    "separate",
+    "stereo_width",
+}
 #: Values that a longer or shorter way of adding up may change in the last digit shown.
 ROUNDING = 0.011
 
@@ -45,8 +57,7 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
     for declared in op.inputs:
         if declared.kind == "heard":
             # As a chain hands it over: only what was declared may be asked for.
-            example_params = op.read_params(example.params, strict=True)
-            features = op.features(example_params)
+            features = op.features(op.read_params(example.params, strict=True))
             given[declared.name] = Heard(as_blocks(audio, block)).asked_by(op.name, features)
         elif not (declared.required or declared.many):
             # One that may be left out can exclude what an example asks for.
@@ -61,8 +72,12 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
             given[declared.name] = [declared.item().opened(as_blocks(audio, block))] * 2
         elif declared.required:
             pytest.fail(f"teach the laws to make a {declared.kind} for {op.name}")
+    params = op.read_params(example.params, strict=True)
     if op.params_name:
-        given[op.params_name] = op.read_params(example.params, strict=True)
+        given[op.params_name] = params
+    if op.lent:
+        # The real code on a model of the real kind, only small and with random weights.
+        given[op.lent] = tiny.lent(op.lent_for(params))
     if op.wants_progress:
         given["progress"] = lambda fraction: None
     return op.func(**given)

@@ -1,0 +1,102 @@
+"""What every engine on torch shares: threads, device, batches, running out of memory."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from handlers.engines.declare import Device
+from handlers.errors import EngineFailed
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def torch_for(device: Device) -> Any:
+    """The module `torch`, set up for inference on `device` in this process.
+
+    torch counts the cores of the machine, not those that this process may use, so the
+    count is set here, unless OMP_NUM_THREADS says it. And its threads wait for each other
+    by spinning: where another process wants the cores, that takes 1.7 to 100 times the
+    time. So they are told to sleep, which costs nothing where nobody wants the cores.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        _set_threads()
+    if device.startswith("cuda"):
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+    return torch
+
+
+@functools.cache
+def _set_threads() -> None:
+    import torch
+
+    torch.set_num_threads(cores())
+
+
+def cores() -> int:
+    """How many cores this process may keep busy: its affinity and its control group's quota."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return allowed
+    if quota == "max":
+        return allowed
+    return max(1, min(allowed, math.ceil(int(quota) / int(period))))
+
+
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """While a library is imported or a model made: how it is written is not for users to read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", message="A window was not provided")
+        yield
+
+
+class Batches:
+    """Runs items through a model, as many at a time as is fastest and fits.
+
+    On a processor one at a time: batches never were faster there. On a GPU a batch
+    that does not fit is halved, and stays so.
+    """
+
+    def __init__(self, device: Device, size: int) -> None:
+        """`size` items at a time on a GPU."""
+        self.size = size if device.startswith("cuda") else 1
+
+    def run(self, items: Sequence[T], call: Callable[[Sequence[T]], Sequence[R]]) -> Iterator[R]:
+        """What `call` gives for each item, in order.
+
+        Raises:
+            EngineFailed: not even one item fits into the memory of the device.
+        """
+        import torch
+
+        done = 0
+        while done < len(items):
+            try:
+                results = call(items[done : done + self.size])
+            except torch.OutOfMemoryError as wrong:
+                if self.size == 1:
+                    raise EngineFailed(
+                        f"the GPU has too little free memory for one piece of sound: {wrong}",
+                        hint="free memory on the GPU, or run with AUDIOLLA_DEVICE=cpu",
+                    ) from wrong
+                self.size //= 2
+                torch.cuda.empty_cache()
+                continue
+            yield from results
+            done += len(results)
