@@ -1,7 +1,10 @@
 """Laws for whatever is registered: a new operation is covered the moment it exists."""
 
+import atexit
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ import yaml
 
 from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Svg, Video
 from handlers.declare import Example, Operation
+from handlers.engines.shelf import Lent
 from handlers.errors import AudiollaError
 from handlers.hearing import Heard
 from handlers.registry import operations
+from tests.handlers.engines import tiny
 from tests.sounds import as_blocks, difference_db, noise, silence, sound, speech
 
 OPERATIONS = operations()
@@ -37,6 +42,13 @@ SOUNDS = [
     pytest.param(sound(np.array([0.5]), 48000), id="one sample"),
     pytest.param(sound(np.zeros(0), 48000), id="no sample"),
 ]
+
+
+@cache
+def _shelves() -> tiny.Shelves:
+    folder = tempfile.TemporaryDirectory(prefix="tiny-models-")
+    atexit.register(folder.cleanup)
+    return tiny.Shelves(Path(folder.name))
 
 
 def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> Any:
@@ -63,6 +75,9 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
             pytest.fail(f"teach the laws to make a {declared.kind} for {op.name}")
     if op.params_name:
         given[op.params_name] = op.read_params(example.params, strict=True)
+    if op.lent:
+        slug = op.engine_of(op.read_params(example.params, strict=True))
+        given[op.lent] = Lent(slug, _shelves().borrow)
     if op.wants_progress:
         given["progress"] = lambda fraction: None
     return op.func(**given)
