@@ -58,7 +58,6 @@ class Denoised(Result):
         Example(
             "Half of a steady hiss.", engine="noise-reduce", stationary=True, prop_decrease=0.5
         ),
-        Example("The model of `restore`.", engine="uvr-denoise"),
     ],
 )
 def noise_reduce(

@@ -93,10 +93,9 @@ class Remixed(Result):
     lane="gpu",
     engines=ENGINES,
     examples=[
-        Example("Karaoke.", stem_mix={"vocals": {"mute": True}}),
         Example(
-            "Drums up, bass at half of its amplitude.",
-            stem_mix={"drums": {"gain_db": 3}, "bass": 0.5},
+            "Karaoke with the drums up and the bass at half of its amplitude.",
+            stem_mix={"vocals": {"mute": True}, "drums": {"gain_db": 3}, "bass": 0.5},
         ),
     ],
 )

@@ -1,103 +1,133 @@
-"""Engines whose weights are small and random, loaded and run by the real code.
+"""Small random checkpoints in the real formats, so that real loaders run without real weights."""
 
-`write_weights` puts them where the real ones would lie; `lent` gives an operation
-what the shelf of a worker would.
-"""
+from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import cache, partial
+import dataclasses
+import json
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from handlers.engines.declare import Engine
 from handlers.engines.files import Models
-from handlers.engines.registry import engines
+from handlers.engines.registry import find_engine
 from handlers.engines.shelf import Lent, Shelf
-from tests.handlers.engines.tiny_demucs import write_hdemucs, write_htdemucs
-from tests.handlers.engines.tiny_roformer import BS, MEL_BAND, settings_of, write_roformer
-from tests.handlers.engines.tiny_vr import WIDTH, write_vr
+from handlers.engines.torchaudio_part import importable
+from tests.handlers.engines.tiny_separators import SEPARATORS, smaller
 
 
-def _htdemucs(engine: Engine[Any], files: list[Path]) -> None:
-    for seed, path in enumerate(files):
-        write_htdemucs(path, engine.stems, seed)
+def unhashed(slug: str) -> Engine[Any]:
+    """An engine that takes any file in place of its published ones."""
+    engine = find_engine(slug)
+    weights = tuple(dataclasses.replace(w, size=None, sha256=None) for w in engine.weights)
+    return smaller(dataclasses.replace(engine, weights=weights))
 
 
-def _hdemucs(engine: Engine[Any], files: list[Path]) -> None:
-    for seed, path in enumerate(files):
-        write_hdemucs(path, engine.stems, seed, cac=seed % 2 == 0)
+def shelf(root: Path, *slugs: str, **about: Any) -> Shelf:
+    """A shelf over the checkpoints below `root`."""
+    return Shelf(Models([root]), {slug: unhashed(slug) for slug in slugs}, **about)
 
 
-def _roformer(
-    model: dict[str, Any], target: str, other: str, _: Engine[Any], files: list[Path]
-) -> None:
-    write_roformer(*files, settings_of(model, target, other))
+def lent(shelf: Shelf, slug: str) -> Lent[Any]:
+    """What an operation is given."""
+    return Lent(slug, shelf.borrow)
 
 
-def _vr(_: Engine[Any], files: list[Path]) -> None:
-    write_vr(*files)
+@contextmanager
+def seeded(seed: int = 0) -> Any:
+    """Random weights that are the same each time; one thread, so that tests do not fight."""
+    import torch
+
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
-MAKERS: Mapping[str, Callable[[Engine[Any], list[Path]], None]] = {
-    "htdemucs": _htdemucs,
-    "htdemucs_6s": _htdemucs,
-    "htdemucs_ft": _htdemucs,
-    "mdx_extra": _hdemucs,
-    "uvr-vocal-bsr": partial(_roformer, BS, "Vocals", "Instrumental"),
-    "uvr-karaoke": partial(_roformer, MEL_BAND, "Vocals", "Instrumental"),
-    "uvr-denoise": partial(_roformer, MEL_BAND, "dry", "other"),
-    "uvr-dereverb": partial(_roformer, BS, "noreverb", "reverb"),
-    "uvr-deecho": _vr,
-    "uvr-deecho-aggressive": _vr,
+def ast(root: Path) -> Path:
+    """An audio spectrogram transformer of one layer."""
+    importable()
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
+
+    folder = root / "ast"
+    config = ASTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        num_labels=527,
+        id2label={i: f"sound {i}" for i in range(527)},
+        label2id={f"sound {i}": i for i in range(527)},
+    )
+    with seeded():
+        ASTForAudioClassification(config).save_pretrained(folder)
+    ASTFeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def clap(root: Path) -> Path:
+    """A CLAP of two small towers, with a tokenizer of single bytes."""
+    importable()
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    folder = root / "clap"
+    config = ClapConfig(
+        text_config={
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "vocab_size": 261,
+        },
+        audio_config={
+            "patch_embeds_hidden_size": 8,
+            "hidden_size": 64,
+            "depths": [1, 1, 1, 1],
+            "num_attention_heads": [1, 2, 2, 2],
+            "enable_fusion": False,
+        },
+        projection_dim=512,
+    )
+    with seeded():
+        ClapModel(config).save_pretrained(folder)
+    ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(folder)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    symbols = special + [_symbol(byte) for byte in range(256)]
+    (folder / "vocab.json").write_text(json.dumps({s: i for i, s in enumerate(symbols)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
+    (folder / "special_tokens_map.json").write_text("{}")
+    return folder
+
+
+def _symbol(byte: int) -> str:
+    """The printable character that byte-level BPE writes for a byte (GPT-2's table)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    if byte in printable:
+        return chr(byte)
+    return chr(256 + [b for b in range(256) if b not in printable].index(byte))
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "ast-tag": ast,
+    "clap-embed": clap,
+    **SEPARATORS,
 }
+"""How the checkpoint of each engine is made."""
 
 
-def engine(slug: str) -> Engine[Any]:
-    """The declared engine, for weights of any size and on any device."""
-    declared = engines()[slug]
-    weights = tuple(replace(file, size=None, sha256=None) for file in declared.weights)
-    load = declared.load
-    if isinstance(load, partial) and "nout" in load.keywords:
-        load = partial(load, **WIDTH)
-    if slug == "mdx_extra":
-        # Its windows of 44 s say nothing that shorter ones do not.
-        load = partial(load, segment=2)
-    return replace(declared, weights=weights, load=load, cuda_only=False, memory=0)
+class Shelves:
+    """One shelf over all engines; a checkpoint is made when it is first asked for."""
 
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._made: set[str] = set()
+        self._shelf = shelf(root, *MAKERS)
 
-def write_weights(slug: str, root: Path) -> list[Path]:
-    """Small weights of an engine below a models folder, named like the real ones."""
-    declared = engine(slug)
-    files = [root / declared.home / file.path for file in declared.weights]
-    MAKERS[slug](declared, files)
-    return files
-
-
-def shelf_with(root: Path, *slugs: str, **about: Any) -> Shelf:
-    """A shelf that finds weights of engines below `root`."""
-    known = {slug: engine(slug) for slug in slugs}
-    return Shelf(Models([root]), known, **about)
-
-
-@cache
-def _root() -> Path:
-    root = Path(tempfile.mkdtemp(prefix="tiny-models-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    return root
-
-
-@cache
-def _shelf(slug: str) -> Shelf:
-    """One per engine, kept for the session: loading takes longer than running."""
-    if slug in MAKERS:
-        write_weights(slug, _root())
-    return shelf_with(_root(), slug)
-
-
-def lent(slug: str) -> Lent[Any]:
-    """What an operation gets for an engine."""
-    return Lent(slug, _shelf(slug).borrow)
+    def borrow(self, slug: str) -> Any:
+        """The model of an engine."""
+        if slug not in self._made:
+            self._made.add(slug)
+            MAKERS[slug](self._root)
+        return self._shelf.borrow(slug)

@@ -14,7 +14,7 @@ BS: dict[str, Any] = {
     "num_stems": 1,
     "time_transformer_depth": 1,
     "freq_transformer_depth": 1,
-    "freqs_per_bands": (4,) * 16 + (13,) * 5,
+    "freqs_per_bands": (32, 32, 65),
     "dim_head": 8,
     "heads": 2,
     "attn_dropout": 0.0,
@@ -22,18 +22,18 @@ BS: dict[str, Any] = {
     "flash_attn": True,
     "dim_freqs_in": 129,
     "stft_n_fft": 256,
-    "stft_hop_length": 64,
+    "stft_hop_length": 128,
     "stft_win_length": 256,
     "stft_normalized": False,
     "mask_estimator_depth": 2,
 }
 MEL_BAND: dict[str, Any] = {
     **{k: v for k, v in BS.items() if k != "freqs_per_bands"},
-    "num_bands": 16,
+    "num_bands": 8,
     "sample_rate": 44100,
     "dim_freqs_in": 257,
     "stft_n_fft": 512,
-    "stft_hop_length": 128,
+    "stft_hop_length": 256,
     "stft_win_length": 512,
 }
 
@@ -41,7 +41,7 @@ MEL_BAND: dict[str, Any] = {
 def settings_of(model: dict[str, Any], target: str, other: str, **inference: Any) -> dict[str, Any]:
     """The YAML beside a checkpoint, as data."""
     return {
-        "audio": {"chunk_size": 6400, "hop_length": 64, "sample_rate": 44100, "num_channels": 2},
+        "audio": {"chunk_size": 12800, "hop_length": 128, "sample_rate": 44100, "num_channels": 2},
         "model": model,
         "training": {"instruments": [target, other], "target_instrument": target},
         "inference": {"batch_size": 1, "dim_t": 101, "num_overlap": 4, **inference},
