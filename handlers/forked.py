@@ -105,7 +105,9 @@ class _Pass:
             if blocks:
                 waiting.append(blocks[branch])
                 self._kept += blocks[branch].nbytes
-        if self._kept > self._limit:
+        # The block that everyone reads next does not count: side by side nothing is kept.
+        behind = any(len(waiting) > 1 for waiting in self._waiting.values())
+        if behind and self._kept > self._limit:
             for branch in self._absent:
                 self._kept -= sum(block.nbytes for block in self._waiting.pop(branch))
             self._absent.clear()

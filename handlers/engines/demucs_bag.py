@@ -12,7 +12,6 @@ Separation", MDX workshop at ISMIR 2021.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from handlers.artifacts import Blocks, Samples
 from handlers.engines.declare import Device
 from handlers.engines.running import Batches, torch_for
 from handlers.engines.separator import RATE, OverlapAdd, items_of
-from handlers.errors import CannotProcess, WeightsCorrupt
+from handlers.errors import WeightsCorrupt
 from handlers.streams import Strip
 
 _GPU_BATCH = 8
@@ -150,11 +149,10 @@ class Bag:
             pieces = [strip.span(w.start, w.start + w.size) for w in group]
             before, share = done / len(windows), len(group) / len(windows)
             results = self._predict(group, pieces, rows, level, _within(progress, before, share))
-            done += len(group)
             for window, result in zip(group, results, strict=True):
                 sums.add(window.at, result, weight)
-            last = done == len(windows)
-            yield sums.take(sound.frames if last else windows[done].at)
+                done += 1
+                yield sums.take(windows[done].at if done < len(windows) else sound.frames)
 
     def _windows(self, frames: int) -> Iterator[_Window]:
         for at in range(0, frames, self._stride):
@@ -245,8 +243,6 @@ class _Level:
         spread = np.maximum(squares - frames * mean**2, 0) / max(frames - 1, 1)
         self._mean = mean + (0 if guess is None else guess)
         self._deviation = np.sqrt(spread) + 1e-8
-        if not math.isfinite(self._mean.sum() + self._deviation.sum()):
-            raise CannotProcess("the sound has samples that are no numbers, or too large for one")
 
     def normalised(self, piece: Samples, pair: int, start: int) -> Samples:
         """A window that begins at frame `start`; what lies outside of the sound stays zero."""

@@ -23,7 +23,7 @@ from handlers.artifacts import Blocks, Samples
 from handlers.engines.declare import Device
 from handlers.engines.running import Batches, torch_for, unwarned
 from handlers.engines.separator import RATE, OverlapAdd, items_of
-from handlers.errors import CannotProcess, WeightsCorrupt
+from handlers.errors import WeightsCorrupt
 from handlers.streams import Strip
 
 _GPU_BATCH = 4
@@ -145,9 +145,9 @@ class Roformer:
                 results = self._predict(pieces)
             for at, result in zip(group, results, strict=True):
                 sums.add(at, result, window)
-            done += len(group)
-            progress(done / len(starts))
-            yield sums.take(sound.frames if done == len(starts) else starts[done])
+                done += 1
+                progress(done / len(starts))
+                yield sums.take(starts[done] if done < len(starts) else sound.frames)
 
     def _starts(self, frames: int) -> list[int]:
         """Where windows start; the last one ends where the sound ends, if that is long enough."""
@@ -161,9 +161,6 @@ class Roformer:
             for which, piece in enumerate(pieces)
             for pair, item in items_of(piece)
         ]
-        for _, _, item in items:
-            if not np.isfinite(item).all():
-                raise CannotProcess("the sound has samples that are no numbers")
         outputs = self._batches.run([item for _, _, item in items], self._forward)
         for (which, pair, _), output in zip(items, outputs, strict=True):
             results[which][2 * pair : 2 * pair + 2, : output.shape[1]] = output

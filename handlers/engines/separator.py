@@ -26,7 +26,7 @@ class Separator(Protocol):
         """The wanted stems, as long as the sound.
 
         Args:
-            sound: an even number of channels at `RATE`; its length is known.
+            sound: an even number of channels at `RATE`, finite; its length is known.
             stems: which, and in which order; at least one.
             progress: told the share of the work that is done; may raise to stop it.
 

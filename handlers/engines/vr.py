@@ -23,7 +23,7 @@ from handlers.artifacts import Blocks, Samples
 from handlers.engines.declare import Device
 from handlers.engines.running import Batches, torch_for, unwarned
 from handlers.engines.separator import RATE
-from handlers.errors import CannotProcess, WeightsCorrupt
+from handlers.errors import WeightsCorrupt
 from handlers.streams import Strip
 
 Spectrum = NDArray[np.complex64]
@@ -105,8 +105,6 @@ class Vr:
         for spectra in self._spectra(sound):
             progress(0.0)
             peaks = np.maximum(peaks, [np.abs(s).max() for s in spectra])
-        if not np.isfinite(peaks).all():
-            raise CannotProcess("the sound has samples that are no numbers, or too large for one")
         blocks = -(-self._total_frames(sound.frames) // _FRAMES)
         given = 0
         for number, masked in enumerate(self._masked(sound, peaks, progress, blocks)):
