@@ -99,6 +99,7 @@ class Monitor:
         self._passes = max(passes, 1)
         self._done = 0
         self._running = False
+        self._share = 0.0
 
     def watch(self, sound: Blocks, label: str) -> Blocks:
         """The same sound; reading it is reported under `label`."""
@@ -127,7 +128,11 @@ class Monitor:
         return lambda fraction: self._say(fraction, label)
 
     def _say(self, fraction: float, label: str) -> None:
-        self._tell(min((self._done + min(fraction, 1.0)) / self._passes, 1.0), label)
+        # A step that counts windows and the writer that counts frames differ a little: the bar
+        # never goes back.
+        share = min((self._done + min(fraction, 1.0)) / self._passes, 1.0)
+        self._share = max(self._share, share)
+        self._tell(self._share, label)
 
 
 @dataclass(frozen=True)
