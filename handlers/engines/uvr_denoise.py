@@ -10,7 +10,7 @@ from handlers.engines.roformer import Roformer, load_roformer
 ENGINE: Engine[Roformer] = Engine(
     "uvr-denoise",
     "uvr_separator",
-    "MelBand-Roformer, takes noise out.",
+    "MelBand-Roformer, takes noise out. For a GPU: a core takes about 25 s per second of sound.",
     lane="gpu",
     capability="restore",
     libraries=("torch", "audio_separator"),

@@ -10,7 +10,7 @@ from handlers.engines.roformer import Roformer, load_roformer
 ENGINE: Engine[Roformer] = Engine(
     "uvr-dereverb",
     "uvr_separator",
-    "BS-Roformer, takes the room out.",
+    "BS-Roformer, takes the room out. For a GPU: a core takes about 35 s per second of sound.",
     lane="gpu",
     capability="restore",
     libraries=("torch", "audio_separator"),

@@ -10,7 +10,7 @@ from handlers.engines.roformer import Roformer, load_roformer
 ENGINE: Engine[Roformer] = Engine(
     "uvr-vocal-bsr",
     "uvr_separator",
-    "BS-Roformer, vocals and the rest.",
+    "BS-Roformer, vocals and the rest. For a GPU: a core takes about a minute per second of sound.",
     lane="gpu",
     capability="separate",
     libraries=("torch", "audio_separator"),
