@@ -74,13 +74,14 @@ class Meter:
         self.frames = 0
         self._weights = channel_weights(channels)
         self._filters = k_weighting(rate)
-        self._step = max(round(rate / _STEPS_PER_SECOND), 1)
+        #: Frames from one gating block or curve value to the next: 100 ms.
+        self.step = max(round(rate / _STEPS_PER_SECOND), 1)
         self._energies: list[NDArray[np.float64]] = []
         #: The sound not yet measured, after `_WARM_UP` steps that are.
         self._waiting = np.zeros(
-            (channels, (_WARM_UP + _LANES * _STEPS_PER_LANE) * self._step), np.float32
+            (channels, (_WARM_UP + _LANES * _STEPS_PER_LANE) * self.step), np.float32
         )
-        self._filled = _WARM_UP * self._step
+        self._filled = _WARM_UP * self.step
         self._sample_peak = 0.0
         self._true_peak = TruePeak(rate, channels) if true_peak else None
 
@@ -99,7 +100,7 @@ class Meter:
             taken += part.shape[1]
             if self._filled == room:
                 self._energies.append(self._measured())
-                kept = _WARM_UP * self._step
+                kept = _WARM_UP * self.step
                 self._waiting[:, :kept] = self._waiting[:, -kept:]
                 self._filled = kept
 
@@ -159,7 +160,7 @@ class Meter:
 
     def gating_blocks(self) -> NDArray[np.float64]:
         """Mean power of each gating block: 400 ms every 100 ms, or the whole of a shorter sound."""
-        if self.frames < _MOMENTARY * self._step:
+        if self.frames < _MOMENTARY * self.step:
             return self._short_sound()
         return self.momentary()
 
@@ -170,13 +171,13 @@ class Meter:
             return None, None
         at = int(powers.argmax())
         step, part = divmod(at, _PARTS)
-        return _lufs(float(powers[at])), step * self._step + part * self._step // _PARTS
+        return _lufs(float(powers[at])), step * self.step + part * self.step // _PARTS
 
     def _windows(self, steps: int) -> NDArray[np.float64]:
         """Mean power of each window of so many whole steps, one beginning with each part."""
-        steps_ready, rest = divmod(self._filled - _WARM_UP * self._step, self._step)
+        steps_ready, rest = divmod(self._filled - _WARM_UP * self.step, self.step)
         # Part `k` of a step ends `k * step // _PARTS` frames after its beginning.
-        ready = steps_ready * _PARTS + ((rest + 1) * _PARTS - 1) // self._step
+        ready = steps_ready * _PARTS + ((rest + 1) * _PARTS - 1) // self.step
         parts = np.concatenate([*self._energies, self._measured()[:ready]])
         if parts.size < steps * _PARTS:
             return np.zeros(0)
@@ -186,7 +187,7 @@ class Meter:
         powers = np.zeros(count)
         for step in range(steps):
             powers += one_step[step * _PARTS : step * _PARTS + count]
-        powers /= steps * self._step
+        powers /= steps * self.step
         return powers
 
     def _measured(self) -> NDArray[np.float64]:
@@ -200,7 +201,7 @@ class Meter:
 
     def _short_sound(self) -> NDArray[np.float64]:
         """Mean power of a sound shorter than a gating block, as the only one of it."""
-        begin = _WARM_UP * self._step
+        begin = _WARM_UP * self.step
         heard = self._waiting[:, begin : begin + self.frames]
         filtered = Cascade(self._filters, heard.shape[0]).filtered(np.ascontiguousarray(heard))
         energy = np.square(filtered, dtype=np.float64).sum(axis=1) @ self._weights

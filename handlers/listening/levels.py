@@ -34,10 +34,8 @@ class Loudness:
     momentary: NDArray[np.float32]
     #: Windows of 3 s.
     short_term: NDArray[np.float32]
-
-
-CURVE_STEP = 0.1
-"""Seconds between two values of the curves of `Loudness`."""
+    #: From one value of a curve to the next: 100 ms, to the sample.
+    step_sec: float
 
 
 class _Meter:
@@ -65,6 +63,7 @@ class _Meter:
             sample_peak_dbfs=meter.sample_peak_dbfs,
             momentary=as_lufs(meter.momentary()),
             short_term=as_lufs(meter.short_term()),
+            step_sec=meter.step / self._rate,
         )
 
     def _seconds(self, frame: int | None) -> float | None:
@@ -120,6 +119,8 @@ class StereoField:
     side: float
     #: Of windows of 400 ms, one beginning every 100 ms; NaN where one side is silent.
     over_time: NDArray[np.float64]
+    #: From one of them to the next: 100 ms, to the sample.
+    step_sec: float
 
 
 class _Stereo:
@@ -128,8 +129,8 @@ class _Stereo:
     def __init__(self, form: Form) -> None:
         from handlers.kernels.steps import Steps, add_products
 
-        self._mono = form.channels == 1
-        self._step = max(round(form.rate * CURVE_STEP), 1)
+        self._mono, self._rate = form.channels == 1, round(form.rate)
+        self._step = max(round(form.rate / 10), 1)
         self._steps = Steps(add_products, self._step, 5)
 
     def add(self, piece: Samples) -> None:
@@ -158,6 +159,7 @@ class _Stereo:
             mid=math.sqrt(max(0.0, l2 + r2 + 2 * lr) / count) / 2,
             side=math.sqrt(max(0.0, l2 + r2 - 2 * lr) / count) / 2,
             over_time=_pearson(windows, _WINDOW * self._step),
+            step_sec=self._step / self._rate,
         )
 
 
