@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
-from handlers.artifacts import Result
-from handlers.declare import Example, Params, operation
-from handlers.hearing import Heard
+from handlers.artifacts import Png, Result, Svg
+from handlers.declare import Example, operation
+from handlers.hearing import Feature, Heard
 from handlers.listening.levels import LOUDNESS
 from handlers.listening.levels import Loudness as Level
-from handlers.loudness_profiles import ProfileName, profiles
+from handlers.listening.outline import OUTLINE
+from handlers.loudness_profiles import Profile, ProfileName, profiles
+from handlers.pictures.plots import Curve, Drawn, Marks, Plot, Target, Wave
 from handlers.units import DecibelsFS, DecibelsTP, LoudnessUnits, LoudnessUnitsFS, Seconds
 
 
-class LoudnessOf(Params):
+class LoudnessOf(Drawn):
     """What to compare with."""
 
     profile: ProfileName | None = Field(
@@ -46,16 +50,21 @@ class Loudness(Result):
     within_tolerance: bool | None
     true_peak_ok: bool | None
     normalized: Literal[False] = False
+    plot: Svg | Png | None = None
+
+
+def _hears(p: LoudnessOf) -> tuple[Feature[Any], ...]:
+    return (LOUDNESS, OUTLINE) if p.plot else (LOUDNESS,)
 
 
 @operation(
     route="/v1/audio/loudness",
     category="analysis",
     engines=["librosa-analyze"],
-    hears=(LOUDNESS,),
+    hears=_hears,
     examples=[
         Example("How loud is this programme?"),
-        Example("Is it ready for European broadcast?", profile="ebu-r128"),
+        Example("Is it ready for European broadcast?", profile="ebu-r128", plot=True),
     ],
 )
 def loudness(sound: Heard, p: LoudnessOf) -> Loudness:
@@ -87,7 +96,60 @@ def loudness(sound: Heard, p: LoudnessOf) -> Loudness:
         within_tolerance=None if off is None or tolerance is None else abs(off) <= tolerance,
         # Silence has no peak, and so none that is too high.
         true_peak_ok=None if ceiling is None else _peak(level) <= ceiling,
+        plot=p.drawing(lambda: _plot(sound, level, profile)),
     )
+
+
+def _plot(sound: Heard, level: Level, profile: Profile | None) -> Plot:
+    loudest = [
+        (at, name)
+        for at, name in (
+            (level.momentary_max_sec, "loudest 400 ms"),
+            (level.short_term_max_sec, "loudest 3 s"),
+        )
+        if at is not None
+    ]
+    targets = target_lines(profile)
+    if level.integrated is not None:
+        targets.append(Target(level.integrated, "integrated"))
+    return Plot(
+        "Loudness",
+        duration=sound.duration,
+        facts={
+            "Integrated": _shown(level.integrated, "LUFS"),
+            "Range": _shown(level.loudness_range, "LU"),
+            "True peak": _shown(level.true_peak_dbtp, "dBTP"),
+        },
+        lanes=[
+            Wave(sound[OUTLINE], over=[Marks(flags=loudest)]),
+            *loudness_lanes(level, targets),
+        ],
+    )
+
+
+def target_lines(profile: Profile | None) -> list[Target]:
+    """The loudness that a publisher asks for, as a line across a drawing."""
+    if profile is None or profile.target_lufs is None:
+        return []
+    return [Target(profile.target_lufs, profile.title)]
+
+
+def loudness_lanes(level: Level, targets: Sequence[Target]) -> list[Curve]:
+    """Short-term and momentary loudness over time, each at the end of its window."""
+    lanes = []
+    for name, window, values in (
+        ("Short-term", 3.0, level.short_term),
+        ("Momentary", 0.4, level.momentary),
+    ):
+        times = np.arange(values.size) * level.step_sec + window
+        # Below the gate of BS.1770 there is nothing to see.
+        heard = np.where(values > -70, values, np.nan)
+        lanes.append(Curve(times, heard, targets=targets, name=name, unit="LUFS"))
+    return lanes
+
+
+def _shown(value: float | None, unit: str) -> str | None:
+    return None if value is None else f"{value:.1f} {unit}"
 
 
 def _rounded(value: float | None) -> float | None:

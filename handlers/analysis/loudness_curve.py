@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from handlers.artifacts import Result
-from handlers.declare import Example, Params, operation
+from handlers.analysis.loudness import loudness_lanes, target_lines
+from handlers.artifacts import Png, Result, Svg
+from handlers.declare import Example, operation
 from handlers.errors import BadParameter
 from handlers.hearing import Feature, Heard
-from handlers.listening.levels import rms_by
+from handlers.listening.levels import LOUDNESS, rms_by
+from handlers.listening.outline import OUTLINE
+from handlers.loudness_profiles import ProfileName, profiles
+from handlers.pictures import plots
+from handlers.pictures.plots import Drawn, Plot, Target, Wave
 from handlers.units import DecibelsFS, SampleRate, Samples, Seconds
 
 #: What JSON can hold in bearable time and memory: 3 hours at 48 kHz and the default hop.
@@ -20,10 +26,13 @@ _MOST_POINTS = 1_200_000
 _FLOOR_DB = -200.0
 
 
-class LoudnessCurve(Params):
-    """How finely to look."""
+class LoudnessCurve(Drawn):
+    """How finely to look, and what to draw."""
 
     hop_length: Samples = Field(512, ge=64, le=8192, description="Frames per point.")
+    profile: ProfileName | None = Field(
+        None, description="Draw this publisher's target into the picture."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +51,12 @@ class Curve(Result):
     sample_rate: SampleRate
     points: int
     hop_length: Samples
+    plot: Svg | Png | None = None
 
 
 def _hears(p: LoudnessCurve) -> tuple[Feature[Any], ...]:
-    return (rms_by(p.hop_length),)
+    rms = rms_by(p.hop_length)
+    return (rms, LOUDNESS, OUTLINE) if p.plot else (rms,)
 
 
 @operation(
@@ -83,4 +94,28 @@ def loudness_curve(sound: Heard, p: LoudnessCurve) -> Curve:
         sample_rate=sound.rate,
         points=rms.size,
         hop_length=p.hop_length,
+        plot=p.drawing(lambda: _plot(sound, p, times, levels)),
+    )
+
+
+def _plot(
+    sound: Heard, p: LoudnessCurve, times: NDArray[np.float64], levels: NDArray[np.float64]
+) -> Plot:
+    profile = profiles()[p.profile] if p.profile else None
+    level = sound[LOUDNESS]
+    lines = []
+    if profile is not None and profile.target_rms_db is not None:
+        lines.append(Target(profile.target_rms_db, profile.title))
+    # Below 96 dB there is nothing to see.
+    heard = np.where(levels > -96, levels, np.nan)
+    return Plot(
+        "Level over time",
+        duration=sound.duration,
+        facts={"Points": levels.size, "Hop": f"{p.hop_length} samples"},
+        lanes=[
+            Wave(sound[OUTLINE]),
+            plots.Curve(times, heard, targets=lines, name="RMS", unit="dBFS"),
+            # The target counts in LUFS, which RMS is not.
+            *loudness_lanes(level, target_lines(profile)),
+        ],
     )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from handlers.artifacts import Blocks, Result, TextFile
+from handlers.artifacts import Blocks, Png, Result, Svg, TextFile
 from handlers.declare import Example, operation
 from handlers.errors import CannotProcess
 from handlers.hearing import Feature, Heard
 from handlers.listening.levels import loud_parts
+from handlers.listening.outline import OUTLINE
 from handlers.markers import Marked, Marker, marker_file
+from handlers.pictures.plots import Drawn, Plot, Span, Spans, Wave
 from handlers.silences import Range, between
 from handlers.streams import joined, sections
 from handlers.units import DecibelsFS, Seconds
 
 
-class Silence(Marked):
+class Silence(Marked, Drawn):
     """What counts as silence, and what to do with it."""
 
     threshold_db: DecibelsFS = Field(-30.0, le=0, description="What stays below is silence.")
@@ -63,10 +65,15 @@ class Silences(Result):
     min_duration_sec: Seconds
     trimmed_audio: Blocks | None = None
     marker_file: TextFile | None = None
+    plot: Svg | Png | None = None
 
 
-def _hears(p: Silence) -> tuple[Feature[list[Range]], ...]:
-    return (loud_parts(p.threshold_db, p.min_duration_sec),)
+def _loud(p: Silence) -> Feature[list[Range]]:
+    return loud_parts(p.threshold_db, p.min_duration_sec)
+
+
+def _hears(p: Silence) -> tuple[Feature[Any], ...]:
+    return (_loud(p), OUTLINE) if p.plot else (_loud(p),)
 
 
 @operation(
@@ -75,7 +82,7 @@ def _hears(p: Silence) -> tuple[Feature[list[Range]], ...]:
     engines=["silence-detect"],
     hears=_hears,
     examples=[
-        Example("Where are the pauses?", threshold_db=-40, markers="webvtt"),
+        Example("Where are the pauses?", threshold_db=-40, markers="webvtt", plot=True),
         Example("Tighten a talk.", trim_mode="all", threshold_db=-45, keep_sec=0.1),
         Example("Cut what was recorded before and after.", trim_mode="edges", threshold_db=-50),
     ],
@@ -90,8 +97,7 @@ def silence(sound: Heard, p: Silence) -> Silences:
     Raises:
         CannotProcess: the whole sound is silent and should be trimmed.
     """
-    [wanted] = _hears(p)
-    loud = sound[wanted]
+    loud = sound[_loud(p)]
     frames = sound.frames
     silent = between(loud, frames)
     return Silences(
@@ -118,6 +124,22 @@ def silence(sound: Heard, p: Silence) -> Silences:
                 for start, end in silent
             ),
         ),
+        plot=p.drawing(lambda: _plot(sound, p, silent)),
+    )
+
+
+def _plot(sound: Heard, p: Silence, silent: list[Range]) -> Plot:
+    spans = [Span(start / sound.rate, end / sound.rate, "silence") for start, end in silent]
+    in_all = sum(end - start for start, end in silent) / sound.rate
+    return Plot(
+        "Silence",
+        duration=sound.duration,
+        facts={
+            "Silences": len(silent),
+            "In all": f"{in_all:.1f} s",
+            "Threshold": f"{p.threshold_db:g} dBFS",
+        },
+        lanes=[Wave(sound[OUTLINE], over=[Spans(spans)]), Spans(spans, name="Silence")],
     )
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from handlers.artifacts import Result
+from handlers.artifacts import Png, Result, Svg
 from handlers.declare import Example, operation
-from handlers.hearing import Heard
+from handlers.hearing import Feature, Heard
+from handlers.listening import levels
 from handlers.listening.levels import STEREO
+from handlers.listening.outline import OUTLINE
+from handlers.pictures.plots import Curve, Drawn, Plot, Target, Wave
 from handlers.units import Decibels, DecibelsFS, SampleRate, Seconds
 
 #: What counts as silence, in dB below full scale, and the most that two levels differ by.
 _FLOOR_DB = -96.0
 _LEAST = 10 ** (_FLOOR_DB / 20)
+
+
+class StereoFieldOf(Drawn):
+    """How to give what is measured."""
 
 
 class StereoField(Result):
@@ -37,15 +45,23 @@ class StereoField(Result):
     #: where one side is always silent.
     correlation_min: float | None
     correlation_min_sec: Seconds | None
+    plot: Svg | Png | None = None
+
+
+def _hears(p: StereoFieldOf) -> tuple[Feature[Any], ...]:
+    return (STEREO, OUTLINE) if p.plot else (STEREO,)
 
 
 @operation(
     route="/v1/audio/stereo-field",
     category="eq-spatial",
-    hears=(STEREO,),
-    examples=[Example("Will this mix survive a phone's one speaker?")],
+    hears=_hears,
+    examples=[
+        Example("Will this mix survive a phone's one speaker?"),
+        Example("Where does it fall apart?", plot=True),
+    ],
 )
-def stereo_field(sound: Heard) -> StereoField:
+def stereo_field(sound: Heard, p: StereoFieldOf) -> StereoField:
     """Measure correlation, width and balance of left and right, and of mid and side.
 
     Mid is half the sum of left and right, side half their difference. Of more
@@ -72,6 +88,31 @@ def stereo_field(sound: Heard) -> StereoField:
         correlation_min_sec=None
         if lowest is None
         else int(np.nanargmin(field.over_time)) * field.step_sec,
+        plot=p.drawing(lambda: _plot(sound, field)),
+    )
+
+
+def _plot(sound: Heard, field: levels.StereoField) -> Plot:
+    times = np.arange(field.over_time.size) * field.step_sec + 0.2
+    return Plot(
+        "Stereo field",
+        duration=sound.duration,
+        facts={
+            "Correlation": f"{field.correlation:.2f}",
+            "Width": f"{_width(field.side, field.mid):.2f}",
+            "Balance": f"{_balance_db(field.left, field.right):+.1f} dB",
+        },
+        lanes=[
+            Wave(sound[OUTLINE]),
+            Curve(
+                times,
+                field.over_time,
+                targets=[Target(0.5, "mono compatible"), Target(0, "phase issues below")],
+                low=-1,
+                high=1,
+                name="Correlation",
+            ),
+        ],
     )
 
 

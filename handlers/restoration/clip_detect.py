@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from handlers.artifacts import Result, TextFile
+from handlers.artifacts import Png, Result, Svg, TextFile
 from handlers.declare import Example, operation
-from handlers.hearing import Heard
-from handlers.listening.clipping import CLIPPING, Place
+from handlers.hearing import Feature, Heard
+from handlers.listening.clipping import CLIPPING, Clipping, Place
+from handlers.listening.outline import OUTLINE
 from handlers.markers import Marked, Marker, marker_file
+from handlers.pictures.plots import Drawn, Marks, Plot, Wave
 from handlers.units import DecibelsFS, DecibelsTP, SampleRate, Samples, Seconds
 
 _FLOOR_DB = -96.0
 
 
-class ClipDetect(Marked):
+class ClipDetect(Marked, Drawn):
     """How to give what is found."""
 
 
@@ -78,16 +81,21 @@ class Clipped(Result):
     over_places: int
     overs: list[Over]
     marker_file: TextFile | None = None
+    plot: Svg | Png | None = None
+
+
+def _hears(p: ClipDetect) -> tuple[Feature[Any], ...]:
+    return (CLIPPING, OUTLINE) if p.plot else (CLIPPING,)
 
 
 @operation(
     route="/v1/audio/clip-detect",
     category="restoration",
     tool="detect_clipping",
-    hears=(CLIPPING,),
+    hears=_hears,
     examples=[
         Example("Is this master clipped?"),
-        Example("Mark the places in an editor.", markers="csv"),
+        Example("Mark the places in an editor, and draw them.", markers="csv", plot=True),
     ],
 )
 def clip_detect(sound: Heard, p: ClipDetect) -> Clipped:
@@ -152,6 +160,27 @@ def clip_detect(sound: Heard, p: ClipDetect) -> Clipped:
                 *(_marker(place, sound.rate, "over") for place in found.overs),
             ],
         ),
+        plot=p.drawing(lambda: _plot(sound, found)),
+    )
+
+
+def _plot(sound: Heard, found: Clipping) -> Plot:
+    def lane(name: str, places: tuple[Place, ...], channel: int) -> Marks:
+        times = [place.start / sound.rate for place in places if place.channel == channel]
+        return Marks(times, name=f"{name}, channel {channel + 1}")
+
+    return Plot(
+        "Clipping",
+        duration=sound.duration,
+        facts={
+            "Clipped": f"{sum(found.samples)} samples",
+            "True peak": f"{_decibels(max(found.true_peaks)):+.2f} dBTP",
+        },
+        lanes=[
+            Wave(sound[OUTLINE]),
+            *(lane("Clipped", found.clips, channel) for channel in range(sound.channels)),
+            *(lane("Over", found.overs, channel) for channel in range(sound.channels)),
+        ],
     )
 
 

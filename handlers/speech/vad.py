@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from handlers.artifacts import Result, TextFile
+from handlers.artifacts import Png, Result, Svg, TextFile
 from handlers.declare import Example, operation
-from handlers.hearing import Heard
+from handlers.hearing import Feature, Heard
+from handlers.listening.outline import OUTLINE
 from handlers.listening.speech import FRAME, RATE, SPEECH, speech_parts
 from handlers.markers import Marked, Marker, marker_file
+from handlers.pictures.plots import Curve, Drawn, Plot, Span, Spans, Target, Wave
 from handlers.units import Milliseconds, Seconds
 
 
-class Vad(Marked):
+class Vad(Marked, Drawn):
     """When speech begins and ends."""
 
     threshold: float = Field(0.5, ge=0, le=1, description="Probability from which on it is speech.")
@@ -45,16 +51,22 @@ class Speech(Result):
     speech_segments: list[Segment]
     non_speech_segments: list[Segment]
     marker_file: TextFile | None = None
+    plot: Svg | Png | None = None
+
+
+def _hears(p: Vad) -> tuple[Feature[Any], ...]:
+    return (SPEECH, OUTLINE) if p.plot else (SPEECH,)
 
 
 @operation(
     route="/v1/audio/vad",
     category="speech",
     engines=["silero-vad"],
-    hears=(SPEECH,),
+    hears=_hears,
     examples=[
         Example("Who speaks when is another question; this is when."),
         Example("Only what is surely speech, as subtitles.", threshold=0.7, markers="webvtt"),
+        Example("Drawn over the waveform.", plot=True),
     ],
 )
 def vad(sound: Heard, p: Vad) -> Speech:
@@ -109,4 +121,29 @@ def vad(sound: Heard, p: Vad) -> Speech:
             sound,
             (Marker(s.start_sec, s.end_sec, "speech", "speech", s.confidence) for s in spoken),
         ),
+        plot=p.drawing(lambda: _plot(sound, p, spoken, probabilities)),
+    )
+
+
+def _plot(sound: Heard, p: Vad, spoken: list[Segment], probabilities: NDArray[np.float32]) -> Plot:
+    spans = [Span(s.start_sec, s.end_sec, "speech") for s in spoken]
+    times = (np.arange(probabilities.size) + 0.5) * FRAME / RATE
+    return Plot(
+        "Speech",
+        duration=sound.duration,
+        facts={
+            "Segments": len(spoken),
+            "Speech": f"{sum(s.duration_sec for s in spoken):.1f} s",
+        },
+        lanes=[
+            Wave(sound[OUTLINE], over=[Spans(spans)]),
+            Curve(
+                times,
+                probabilities,
+                targets=[Target(p.threshold, "threshold")],
+                low=0,
+                high=1,
+                name="Probability",
+            ),
+        ],
     )
