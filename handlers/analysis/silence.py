@@ -139,7 +139,7 @@ def _plot(sound: Heard, p: Silence, silent: list[Range]) -> Plot:
             "In all": f"{in_all:.1f} s",
             "Threshold": f"{p.threshold_db:g} dBFS",
         },
-        lanes=[Wave(sound[OUTLINE], over=[Spans(spans)]), Spans(spans, name="Silence")],
+        lanes=[Wave(sound[OUTLINE], over=[Spans(spans)])],
     )
 
 

@@ -167,7 +167,7 @@ def clip_detect(sound: Heard, p: ClipDetect) -> Clipped:
 def _plot(sound: Heard, found: Clipping) -> Plot:
     def lane(name: str, places: tuple[Place, ...], channel: int) -> Marks:
         times = [place.start / sound.rate for place in places if place.channel == channel]
-        return Marks(times, name=f"{name}, channel {channel + 1}")
+        return Marks(times, name=f"{name}, ch. {channel + 1}")
 
     return Plot(
         "Clipping",
