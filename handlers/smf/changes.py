@@ -23,11 +23,12 @@ def transposed(file: MidiFile, semitones: int) -> MidiFile:
     have the same pitch.
     """
     moving = (file.kinds <= KEY_PRESSURE) & (file.channels != DRUMS) & (file.channels >= 0)
-    pitch = file.events["data1"] + np.where(moving, semitones, 0)
+    pitch = file.events["data1"].astype(np.int16)
+    pitch[moving] += semitones
     kept = ~moving | ((pitch >= 0) & (pitch < 128))
-    events = file.events.copy()
-    events["data1"] = np.where(kept, pitch, 0)
-    return file.having(events).where(kept)
+    events = file.events[kept]
+    events["data1"] = pitch[kept]
+    return file.having(events)
 
 
 def at_tempo(file: MidiFile, bpm: float) -> MidiFile:

@@ -68,21 +68,20 @@ def notes_of(file: MidiFile) -> Notes:
         left = halves[partner[halves] < 0]
         pair(events, left[np.argsort(events["tick"][left], kind="stable")], False, partner)
     on = np.flatnonzero(starts)
-    key = instruments(file)[on] * 128 + events["data1"][on]
-    on = on[np.lexsort((on, events["tick"][on], key))]
+    key = players(file, on) * 128 + events["data1"][on]
+    order = np.lexsort((on, events["tick"][on], key))
+    on, key = on[order], key[order]
     off = partner[on]
     start = events["tick"][on]
     end = np.where(off >= 0, events["tick"][off], start)
-    key = instruments(file)[on] * 128 + events["data1"][on]
     return Notes(on, off, key, start, end)
 
 
-def instruments(file: MidiFile) -> Indices:
-    """What plays each event: its channel and, of type 2 files, its track; -1 for none."""
-    channels = file.channels
-    if file.kind == 2:
-        return np.where(channels < 0, -1, channels + 16 * file.events["track"].astype(np.int64))
-    return channels
+def players(file: MidiFile, index: Indices) -> Indices:
+    """Who plays some channel events: their channel; in type 2 files, that of their track."""
+    events = file.events[index]
+    channels = (events["status"] & 0x0F).astype(np.int64)
+    return channels + 16 * events["track"].astype(np.int64) if file.kind == 2 else channels
 
 
 def instrument_changes(file: MidiFile) -> Indices:
@@ -139,7 +138,7 @@ def _by_player(file: MidiFile, notes: Notes, changes: Indices) -> tuple[Indices,
     Values above the base of each player are apart from those of all others.
     """
     index = np.append(notes.on, changes)
-    player = instruments(file)[index]
+    player = players(file, index)
     order = np.lexsort((index, file.events["tick"][index], player))
     return index, order, player[order] * APART
 
