@@ -101,6 +101,7 @@ def test_no_note_overtakes_a_change_of_its_instrument():
     file = read(humanized(before, timing_ms=400, velocity_pct=0))
     kinds = [int(k) for k in file.kinds if k in (0x90, 0xC0)]
     assert kinds == [0xC0, 0x90] * 100
+    assert file.events["tick"][file.kinds == 0xC0].tolist() == [96 * i for i in range(1, 101)]
 
 
 def test_a_coarse_file_moves_by_whole_ticks_or_not_at_all():
