@@ -198,6 +198,9 @@ ROWS = [
         {"ffmpeg twice": measured_then_applied}),
     Row("loudness", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-i", "{in}", "-af", "ebur128=peak=true", "-f", "null", "-")}),
+    Row("fingerprint", {"analyze_seconds": 0.0}, {
+        "fpcalc": ("fpcalc", "-length", "0", "{in}"),
+        "ffmpeg": ("ffmpeg", "-v", "error", "-y", "-i", "{in}", "-f", "chromaprint", "{out}")}),
     Row("waveform", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",
         "showwavespic=s=1280x720:colors=lime", "-frames:v", "1", "{out}.png")}),
