@@ -23,7 +23,7 @@ from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from handlers import chain
-from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, TextFile, Video
+from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Svg, TextFile, Video
 from handlers.codecs.midi import is_midi, read_midi
 from handlers.declare import Lane, Operation
 from handlers.errors import (
@@ -43,7 +43,7 @@ from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
 from rules.plan import asked, resolve
 
-_ROLES = {Png: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
+_ROLES = {Png: "picture", Svg: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -371,6 +371,8 @@ def _side_file(entry: dict[str, Any]) -> File:
     path = Path(entry["path"])
     if entry["kind"] == Png.kind:
         return Png(path.read_bytes())
+    if entry["kind"] == Svg.kind:
+        return Svg(path.read_bytes())
     if entry["kind"] == Midi.kind:
         return Midi(path.read_bytes())
     if entry["kind"] == TextFile.kind:
