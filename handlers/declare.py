@@ -17,19 +17,22 @@ What a signature may say:
 - `Blocks`: the sound piece by piece (flat memory; may be iterated more than
   once, each time a new pass: say how often with `passes`). `Heard`: a sound to
   listen to, through features that are computed once for all who ask; `hears`
-  says which. `Audio`: the whole sound. `Midi`: a MIDI file. The first one is
+  says which. `Audio`: the whole sound. `Midi`: a MIDI file. `SourceFile`: the
+  file that the sound lies in, before any step has changed it. The first one is
   the operation's sound; further ones keep their names on every surface.
 - `X | None`: may be left out. `Annotated[X, "sentence"]`: help text.
 - `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each;
   `Annotated[list[Item], MinLen(2)]` says how many it needs.
 - `list[NamedSound] | None`: sounds that parameters name (`NamesSound`); surfaces
   resolve the names, the operation finds each sound by its name and sees no path.
+  `list[NamedFile] | None`: the same for files that are no sounds.
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
 - Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
-  does one `dict[str, Blocks]`, any number of sounds by name.
+  does one `dict[str, Blocks]`, any number of sounds by name. A report may give a
+  `FileCopy`.
 """
 
 from __future__ import annotations
@@ -48,10 +51,12 @@ from handlers.artifacts import (
     Audio,
     Blocks,
     Midi,
+    NamedFile,
     NamedSound,
     Png,
     Result,
     SoundItem,
+    SourceFile,
     Svg,
     Video,
     artifact_types,
@@ -139,7 +144,7 @@ class Input:
     """One sound, MIDI file or list of sounds that an operation takes."""
 
     name: str
-    kind: Literal["blocks", "heard", "audio", "midi", "items"]
+    kind: Literal["blocks", "heard", "audio", "midi", "file", "items"]
     required: bool
     doc: str
     item: type[SoundItem] | None = None
@@ -471,7 +476,8 @@ def _read_signature(
 
 def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:
     wanted = {marker.input for marker in _markers(params, set())}
-    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, NamedSound)}:
+    kinds = (NamedSound, NamedFile)
+    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, kinds)}:
         raise TypeError(f"{name}: a parameter names sounds of {missing}: list[NamedSound] | None")
     return tuple(replace(i, named=i.name in wanted) for i in inputs)
 
@@ -513,11 +519,12 @@ def _least(hint: Any) -> int:
     return max(limits, default=1)
 
 
-_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi"]] = {
+_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi", "file"]] = {
     Blocks: "blocks",
     Heard: "heard",
     Audio: "audio",
     Midi: "midi",
+    SourceFile: "file",
 }
 _FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Svg: "svg", Midi: "midi", Video: "video"}
 

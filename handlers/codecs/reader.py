@@ -212,4 +212,5 @@ def _facts(
         bit_depth=decoding.bit_depth,
         bit_rate=decoding.bit_rate,
         metadata=Metadata(found.tags, found.pictures, found.chunks, span),
+        file=file,
     )
