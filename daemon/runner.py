@@ -159,6 +159,12 @@ class _Attempt:
         with _still_there(ref):
             if (first is not None and first.kind == "midi") or is_midi(ref.path, name=ref.name):
                 return None, read_midi(ref.path, name=ref.name)
+        if first is not None and first.kind == "file":
+            from handlers.tagging.others import open_tagged
+
+            with _still_there(ref):
+                limit = self.context.settings.max_decoded_bytes
+                return open_tagged(ref.path, name=ref.name, max_bytes=limit), None
         return self._open(ref), None
 
     def _step(self, index: int) -> chain.Step:

@@ -65,6 +65,12 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     "ogg": ("audio/ogg", "ogg"),
     "mov": ("audio/mp4", "m4a"),
     "wv": ("audio/x-wavpack", "wv"),
+    "asf": ("audio/x-ms-wma", "wma"),
+    "tta": ("audio/x-tta", "tta"),
+    "dsf": ("audio/x-dsf", "dsf"),
+    "dff": ("audio/x-dff", "dff"),
+    "ape": ("audio/x-ape", "ape"),
+    "mpc": ("audio/x-musepack", "mpc"),
 }
 
 TagValue = str | int | float | list[str] | None
@@ -101,6 +107,13 @@ class Metadata(Params):
     root_note: int | None = Field(
         None, ge=0, le=127, description="MIDI number of the note that a WAV's sample sounds."
     )
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _is_object(cls, given: object) -> object:
+        if given is not None and not isinstance(given, dict):
+            raise ValueError('not a JSON object of fields and texts, as {"title": "Night train"}')
+        return given
 
     @field_validator("tags")
     @classmethod
@@ -195,9 +208,9 @@ def metadata(
     """
     facts = _facts(file)
     if not p.writes:
-        return _report(facts, file.sound)
-    from handlers.codecs.reader import open_sound
+        return _report(file.sound)
     from handlers.tagging.contents import write_copy
+    from handlers.tagging.others import open_tagged
 
     media_type, usual = _KINDS.get(facts.container, ("application/octet-stream", "bin"))
     ext = _extension(facts.name) or usual
@@ -205,8 +218,7 @@ def metadata(
     changes = _changes(file, facts, p, covers or [])
     with OutputFile(path) as out:
         write_copy(file.file, facts, out, changes)
-    written = open_sound(path, name=facts.name)
-    report = _report(written.facts, written)
+    report = _report(open_tagged(path, name=facts.name))
     return report.model_copy(update={"persisted": True, "tagged": FileCopy(path, ext, media_type)})
 
 
@@ -270,10 +282,11 @@ def _chunks(file: SourceFile, facts: SourceFacts, p: Metadata) -> dict[str, byte
 
 
 # -- what is there -------------------------------------------------------------------------------
-def _report(facts: SourceFacts, sound: Blocks) -> MetadataReport:
+def _report(sound: Blocks) -> MetadataReport:
     from handlers.tagging.contents import read_contents
 
-    if facts.file is None:
+    facts = sound.facts
+    if facts is None or facts.file is None:
         raise CannotProcess("this sound comes from no file, so there are no tags")
     found = read_contents(facts.file, facts)
     chunks = found.chunks

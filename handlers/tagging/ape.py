@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handlers.tagging.images import look
-from handlers.tagging.names import NUMBERED, Picture, Tags, common_name, gathered, numbered
+from handlers.tagging.names import (
+    NUMBERED,
+    TOTALS,
+    Picture,
+    Tags,
+    common_name,
+    gathered,
+    joined_number,
+)
 
 _KEYS: Mapping[str, str] = {
     "albumartist": "Album Artist",
@@ -21,7 +29,6 @@ _KEYS: Mapping[str, str] = {
     "isrc": "ISRC",
     "organization": "Label",
 }
-_TOTALS = {total: name for name, total in NUMBERED.items()}
 _FRONT, _BACK = 3, 4
 _COVERS: Mapping[int, str] = {_FRONT: "Cover Art (Front)", _BACK: "Cover Art (Back)"}
 
@@ -62,7 +69,7 @@ class ApeTags:
 
     def put(self, name: str, values: Sequence[str]) -> None:
         """Set one common name; without values, remove it."""
-        if name in NUMBERED or name in _TOTALS:
+        if name in NUMBERED or name in TOTALS:
             self._put_number(name, values[0] if values else "")
             return
         key = _KEYS.get(name, name.title())
@@ -72,15 +79,15 @@ class ApeTags:
             self.tag[key] = list(values)
 
     def _put_number(self, name: str, text: str) -> None:
-        number_of = _TOTALS.get(name, name)
+        number_of = TOTALS.get(name, name)
         said = self.values()
         number = "".join(said.get(number_of, ())[:1])
         total = "".join(said.get(NUMBERED[number_of], ())[:1])
-        number, total = (number, text) if name in _TOTALS else (text, total)
+        number, total = (number, text) if name in TOTALS else (text, total)
         for old in [k for k in self.tag if common_name(k) in (number_of, NUMBERED[number_of])]:
             del self.tag[old]
-        if number or total:
-            self.tag[_KEYS[number_of]] = f"{number}/{total}" if total else numbered(number)[0]
+        if said := joined_number(number, total):
+            self.tag[_KEYS[number_of]] = said
 
     def put_pictures(self, pictures: Sequence[Picture]) -> None:
         """Replace the covers: the first picture of the back is that, any other the front."""

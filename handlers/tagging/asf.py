@@ -9,7 +9,15 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from handlers.tagging.names import NUMBERED, Picture, Tags, common_name, gathered
+from handlers.tagging.names import (
+    NUMBERED,
+    TOTALS,
+    Picture,
+    Tags,
+    common_name,
+    gathered,
+    joined_number,
+)
 
 _ATTRIBUTES: Mapping[str, str] = {
     "title": "Title",
@@ -49,8 +57,10 @@ class AsfTags:
         found: dict[str, list[str]] = {}
         for key, value in self.tags:
             if getattr(value, "TYPE", 0) != _BYTES:
-                name = _NAMES.get(key.lower()) or common_name(key)
-                found.setdefault(name, []).append(str(value))
+                texts = found.setdefault(_NAMES.get(key.lower()) or common_name(key), [])
+                # Some writers give an attribute under two names.
+                if str(value) not in texts:
+                    texts.append(str(value))
         return gathered(found)
 
     def raw(self) -> dict[str, list[str]]:
@@ -76,19 +86,26 @@ class AsfTags:
 
     def put(self, name: str, values: Sequence[str]) -> None:
         """Set one common name; without values, remove it."""
-        for key in {k for k, _ in self.tags if (_NAMES.get(k.lower()) or common_name(k)) == name}:
-            del self.tags[key]
-        if values and name in NUMBERED:
-            total = self.values().get(NUMBERED[name])
-            values = [f"{values[0]}/{total[0]}" if total else values[0]]
+        if name in NUMBERED or name in TOTALS:
+            said = {part: "".join(texts[:1]) for part, texts in self.values().items()}
+            said[name] = values[0] if values else ""
+            name = TOTALS.get(name, name)
+            self._remove(NUMBERED[name])
+            values = joined_number(said.get(name, ""), said.get(NUMBERED[name], ""))
+        self._remove(name)
         if values:
             self.tags[_ATTRIBUTES.get(name, name.upper())] = list(values)
+
+    def _remove(self, name: str) -> None:
+        for key in {k for k, _ in self.tags if (_NAMES.get(k.lower()) or common_name(k)) == name}:
+            del self.tags[key]
 
     def put_pictures(self, pictures: Sequence[Picture]) -> None:
         """Replace all pictures."""
         from mutagen.asf._attrs import ASFByteArrayAttribute
 
-        self.tags.pop(_PICTURE, None)
+        if _PICTURE in self.tags:
+            del self.tags[_PICTURE]
         if pictures:
             self.tags[_PICTURE] = [
                 ASFByteArrayAttribute(

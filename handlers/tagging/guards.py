@@ -104,6 +104,30 @@ def _inside_contents(body: bytes) -> bytes:
     return body[at:]
 
 
+def check_dsd(opened: Any) -> None:
+    """Look at the ID3 tag of a DSF or DSDIFF file.
+
+    Raises:
+        TooMuch: as `check_id3`.
+    """
+    opened.seek(0)
+    head = opened.read(28)
+    if head[:4] == b"DSD ":
+        opened.seek(int.from_bytes(head[20:28], "little"))
+        check_id3(opened)
+        return
+    at = 16
+    for _ in range(_MAX_BLOCKS):
+        opened.seek(at)
+        head = opened.read(12)
+        if len(head) < 12:
+            break
+        if head[:4] == b"ID3 ":
+            check_id3(opened)
+        size = int.from_bytes(head[4:], "big")
+        at += 12 + size + (size & 1)
+
+
 # -- Vorbis comments -----------------------------------------------------------------------------
 def check_comments(data: bytes) -> None:
     """Look at a Vorbis comment.

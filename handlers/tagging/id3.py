@@ -16,7 +16,7 @@ from mutagen.id3 import _frames, _tags
 
 from handlers.tagging import guards
 from handlers.tagging.chapters import Chapter
-from handlers.tagging.names import MAX_TAG, NUMBERED, Picture, Tags, gathered, numbered
+from handlers.tagging.names import MAX_TAG, TOTALS, Picture, Tags, gathered, joined_number, numbered
 
 _FRAMES: Mapping[str, str] = {
     "title": "TIT2",
@@ -50,7 +50,6 @@ _FRAMES: Mapping[str, str] = {
 }
 _NAMES = {frame: name for name, frame in _FRAMES.items()}
 _NUMBERS: Mapping[str, str] = {"tracknumber": "TRCK", "discnumber": "TPOS"}
-_TOTALS = {total: name for name, total in NUMBERED.items()}
 #: CTOC: the top of the table, and its entries are in order.
 _TOP_LEVEL_ORDERED = 3
 
@@ -167,7 +166,7 @@ class Id3Tags:
     def put(self, name: str, values: Sequence[str]) -> None:
         """Set one common name; without values, remove it."""
         tag, text = self.tag, list(values)
-        if name in _NUMBERS or name in _TOTALS:
+        if name in _NUMBERS or name in TOTALS:
             self._put_number(name, text[0] if text else "")
         elif name == "comment":
             # Comments with a description are other programs' notes.
@@ -192,15 +191,14 @@ class Id3Tags:
                 tag.add(id3.TXXX(encoding=3, desc=name, text=text))
 
     def _put_number(self, name: str, text: str) -> None:
-        number_of = _TOTALS.get(name, name)
+        number_of = TOTALS.get(name, name)
         frame = _NUMBERS[number_of]
         old = self.tag.get(frame)
         number, total = numbered(str(old.text[0]) if old is not None and old.text else "")
-        number, total = (number, text) if name in _TOTALS else (text, total)
+        number, total = (number, text) if name in TOTALS else (text, total)
         self.tag.delall(frame)
-        if number or total:
-            said = f"{number}/{total}" if total else number
-            self.tag.add(getattr(id3, frame)(encoding=3, text=[said]))
+        if said := joined_number(number, total):
+            self.tag.add(getattr(id3, frame)(encoding=3, text=said))
 
     def put_pictures(self, pictures: Sequence[Picture]) -> None:
         """Replace all pictures."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from handlers.errors import CannotProcess
 from handlers.tagging.images import look
-from handlers.tagging.names import NUMBERED, Picture, Tags, common_name, first_number, gathered
+from handlers.tagging.names import TOTALS, Picture, Tags, common_name, first_number, gathered
 
 _ATOMS: Mapping[str, str] = {
     "title": "\xa9nam",
@@ -33,7 +33,6 @@ _ATOMS: Mapping[str, str] = {
 }
 _NAMES = {atom: name for name, atom in _ATOMS.items()}
 _PAIRS: Mapping[str, str] = {"tracknumber": "trkn", "discnumber": "disk"}
-_TOTALS = {total: name for name, total in NUMBERED.items()}
 _FREEFORM = "----:com.apple.iTunes:"
 
 
@@ -91,7 +90,7 @@ class Mp4Tags:
 
     def put(self, name: str, values: Sequence[str]) -> None:
         """Set one common name; without values, remove it."""
-        if name in _PAIRS or name in _TOTALS:
+        if name in _PAIRS or name in TOTALS:
             self._put_number(name, values)
             return
         for atom in list(self.tags):
@@ -122,10 +121,10 @@ class Mp4Tags:
         ]
 
     def _put_number(self, name: str, values: Sequence[str]) -> None:
-        atom = _PAIRS[_TOTALS.get(name, name)]
+        atom = _PAIRS[TOTALS.get(name, name)]
         number, total = next(iter(self.tags.get(atom, ())), (0, 0))
         new = first_number(values[0]) if values else 0
-        number, total = (number, new) if name in _TOTALS else (new, total)
+        number, total = (number, new) if name in TOTALS else (new, total)
         self.tags.pop(atom, None)
         if number or total:
             self.tags[atom] = [(number, total)]

@@ -44,6 +44,10 @@ NUMBERED: Mapping[str, str] = {"tracknumber": "tracktotal", "discnumber": "disct
 """Numbers that many kinds of tag hold together with how many there are."""
 
 
+TOTALS: Mapping[str, str] = {total: name for name, total in NUMBERED.items()}
+"""The other way round."""
+
+
 class Tagging(Protocol):
     """One tag of a file, under common names."""
 
@@ -101,6 +105,13 @@ def numbered(text: str) -> tuple[str, str]:
     """`3/12` as 3 and 12."""
     first, _, rest = text.partition("/")
     return first.strip(), rest.strip()
+
+
+def joined_number(number: str, total: str) -> list[str]:
+    """3 and 12 as `3/12`; nothing where there is neither."""
+    if total:
+        return [f"{number}/{total}"]
+    return [number] if number else []
 
 
 def carried(found: Mapping[str, Iterable[str]]) -> Tags:

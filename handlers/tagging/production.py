@@ -134,13 +134,14 @@ def read_bext(body: bytes) -> BextRead | None:
         for name, level in zip(_LEVELS, (a, b, c, d, e), strict=True):
             said[name] = None if level == _NOT_STATED else level / 100
     # What a file says is shown as it is, also where it is not what it should be.
-    return BextRead.model_construct(
-        **dict.fromkeys(Bext.model_fields) | said,
-        time_reference=reference,
-        umid=umid.rstrip(b"\0").hex() if version >= 1 else "",
-        coding_history=decoded(body[_BEXT.size :]),
-        version=version,
-    )
+    known: dict[str, Any] = dict.fromkeys(Bext.model_fields)
+    said |= {
+        "time_reference": reference,
+        "umid": umid.rstrip(b"\0").hex() if version >= 1 else "",
+        "coding_history": decoded(body[_BEXT.size :]),
+        "version": version,
+    }
+    return BextRead.model_construct(**known | said)
 
 
 def changed_bext(old: bytes, wanted: Bext) -> bytes:

@@ -129,6 +129,28 @@ def _ape(opened: Any) -> Store:
     return Store(ApeTags(tag), save)
 
 
+def _asf(opened: Any) -> Store:
+    from mutagen.asf import ASF
+
+    from handlers.tagging.asf import AsfTags
+
+    guards.check_asf(opened)
+    file = ASF(opened)
+    return Store(AsfTags(file.tags), partial(_plain, file))
+
+
+def _dsd(module: str, cls: str, opened: Any) -> Store:
+    """DSF and DSDIFF, which hold an ID3 tag at a place that their header tells."""
+    from handlers.tagging.id3 import Id3Tags
+
+    guards.check_dsd(opened)
+    opened.seek(0)
+    file = getattr(import_module(module), cls)(opened)
+    if file.tags is None:
+        file.add_tags()
+    return Store(Id3Tags(file.tags), partial(_plain, file))
+
+
 _OGG: Mapping[str, Load] = {
     "vorbis": partial(_ogg, "mutagen.oggvorbis", "OggVorbis"),
     "opus": partial(_ogg, "mutagen.oggopus", "OggOpus"),
@@ -141,4 +163,12 @@ _STORES: Mapping[str, Load] = {
     "aac": _id3,
     "mov": _mp4,
     "wv": _ape,
+    "asf": _asf,
+    "tta": _id3,
+    "dsf": partial(_dsd, "mutagen.dsf", "DSF"),
+    "dff": partial(_dsd, "mutagen.dsdiff", "DSDIFF"),
+    "ape": _ape,
+    "mpc": _ape,
+    "ofr": _ape,
+    "tak": _ape,
 }

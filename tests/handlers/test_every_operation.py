@@ -1,6 +1,7 @@
 """Laws for whatever is registered: a new operation is covered the moment it exists."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
-from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Svg, Video
+from handlers.artifacts import Audio, Blocks, FileCopy, Midi, Png, Result, SourceFile, Svg, Video
+from handlers.codecs.reader import open_sound
 from handlers.declare import Example, Operation
 from handlers.errors import AudiollaError
 from handlers.hearing import Heard
 from handlers.registry import operations
-from tests.sounds import as_blocks, difference_db, noise, silence, sound, speech
+from tests.sounds import as_blocks, difference_db, noise, silence, sound, speech, write_wav
 
 OPERATIONS = operations()
 EXAMPLES = [
@@ -24,6 +26,8 @@ EXAMPLES = [
 ]
 #: Operations that are meant to carry sound from one channel to another.
 CROSSES_CHANNELS = {"convert", "fx", "mid_side", "mix", "pan", "stereo_width"}
+#: For files of operations that work on files; it goes away with this process.
+FOLDER = tempfile.TemporaryDirectory(prefix="audiolla-laws-")
 #: Seconds that an operation needs to say anything, where a moment is not enough.
 NEEDS = {"fingerprint": 3.0}
 #: Values that a longer or shorter way of adding up may change in the last digit shown.
@@ -46,6 +50,14 @@ def lasting(op: Operation, seconds: float) -> float:
     return max(seconds, NEEDS.get(op.name, 0))
 
 
+def as_file(audio: Audio) -> SourceFile:
+    """The sound in a file of its own, with room for others beside it."""
+    folder = Path(tempfile.mkdtemp(dir=FOLDER.name))
+    opened = open_sound(write_wav(audio, folder / "sound.wav"))
+    assert opened.facts.file
+    return SourceFile(opened.facts.file, opened, lambda: folder)
+
+
 def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> Any:
     """Run the operation with `audio` wherever it takes a sound, in read-only pieces."""
     given: dict[str, Any] = {}
@@ -58,6 +70,8 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
         elif not (declared.required or declared.many):
             # One that may be left out can exclude what an example asks for.
             given[declared.name] = None
+        elif declared.kind == "file":
+            given[declared.name] = as_file(audio)
         elif declared.kind == "blocks":
             given[declared.name] = as_blocks(audio, block)
         elif declared.kind == "audio":
@@ -96,7 +110,7 @@ def outcome(
             sounds[name] = artifact
         elif isinstance(artifact, Png | Svg | Midi):
             files[name] = artifact.data
-        elif isinstance(artifact, Video):
+        elif isinstance(artifact, Video | FileCopy):
             files[name] = artifact.path.read_bytes()
     return sounds, files, facts
 
