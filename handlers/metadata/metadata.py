@@ -253,7 +253,9 @@ def _changes(
 
 def _put(values: dict[str, list[str]], name: str, texts: list[str]) -> None:
     total = NUMBERED.get(name)
-    if total is not None and texts and "/" in texts[0]:
+    if total is not None and not texts:
+        values[total] = []
+    elif total is not None and "/" in texts[0]:
         number, rest = numbered(texts[0])
         values[total] = [rest] if rest else []
         texts = [number] if number else []

@@ -86,8 +86,8 @@ class ApeTags:
         number, total = (number, text) if name in TOTALS else (text, total)
         for old in [k for k in self.tag if common_name(k) in (number_of, NUMBERED[number_of])]:
             del self.tag[old]
-        if said := joined_number(number, total):
-            self.tag[_KEYS[number_of]] = said
+        if joined := joined_number(number, total):
+            self.tag[_KEYS[number_of]] = joined
 
     def put_pictures(self, pictures: Sequence[Picture]) -> None:
         """Replace the covers: the first picture of the back is that, any other the front."""

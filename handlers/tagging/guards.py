@@ -18,7 +18,7 @@ _MOST_COPIED = 16 << 30
 _MAX_COMMENTS = 10_000
 _MAX_ITEMS = 10_000
 _MAX_BLOCKS = 1024
-_MAX_BOXES = 100_000
+_MAX_BOXES = 250_000  # a fragmented MP4 has some 15 each second, all levels counted
 _MAX_DEPTH = 16
 _MAX_PAGES = 16_384
 #: Boxes that mutagen looks into; `meta` has four bytes before its first one.
