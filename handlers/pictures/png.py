@@ -15,8 +15,16 @@ from handlers.pictures.colors import Rgb
 _ROWS = 256
 
 
-def palette_png(pixels: NDArray[np.uint8], palette: Sequence[Rgb], *, noisy: bool = False) -> bytes:
+def palette_png(
+    pixels: NDArray[np.uint8],
+    palette: Sequence[Rgb],
+    *,
+    opacity: Sequence[int] = (),
+    noisy: bool = False,
+) -> bytes:
     """`pixels` `(height, width)`, each an index into at most 256 colours, as a PNG file.
+
+    `opacity` goes with the colours, 0 for clear to 255; those without one are opaque.
 
     With `noisy` no repetitions are looked for beside runs, which takes a third of
     the time and is no larger where hardly anything is repeated.
@@ -24,8 +32,10 @@ def palette_png(pixels: NDArray[np.uint8], palette: Sequence[Rgb], *, noisy: boo
     Source: PNG (Third Edition), W3C, 2025: colour type 3, 8 bits. Rows are
     stored unfiltered, which the standard (12.7) recommends for palettes.
     """
-    colors = b"".join(bytes(color) for color in palette)
-    return _file(pixels, 3, _chunk(b"PLTE", colors), noisy=noisy)
+    extra = _chunk(b"PLTE", b"".join(bytes(color) for color in palette))
+    if opacity:
+        extra += _chunk(b"tRNS", bytes(opacity))
+    return _file(pixels, 3, extra, noisy=noisy)
 
 
 def rgb_png(pixels: NDArray[np.uint8]) -> bytes:

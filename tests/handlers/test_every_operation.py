@@ -1,6 +1,7 @@
 """Laws for whatever is registered: a new operation is covered the moment it exists."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from handlers.registry import operations
 from tests.sounds import as_blocks, difference_db, noise, silence, sound, speech
 
 OPERATIONS = operations()
+#: For files that operations make.
+ROOM = tempfile.TemporaryDirectory(prefix="audiolla-laws-")
 EXAMPLES = [
     pytest.param(op, example, id=f"{op.name}: {example.title}")
     for op in OPERATIONS.values()
@@ -65,6 +68,8 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
         given[op.params_name] = op.read_params(example.params, strict=True)
     if op.wants_progress:
         given["progress"] = lambda fraction: None
+    if op.wants_scratch:
+        given["scratch"] = lambda: Path(ROOM.name)
     return op.func(**given)
 
 
