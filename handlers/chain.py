@@ -322,6 +322,8 @@ def _run_one(
         call[op.params_name] = step.params
     if op.wants_progress:
         call["progress"] = monitor.within(op.name)
+    if op.wants_scratch:
+        call["scratch"] = desk.scratch
     return op.func(**call)
 
 

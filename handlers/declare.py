@@ -29,6 +29,7 @@ What a signature may say:
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
+- `scratch: Scratch`: names a folder for a file too large for memory.
 - Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
   does one `dict[str, Blocks]`, any number of sounds by name. A report may give a
@@ -42,6 +43,7 @@ import json
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import MinLen
@@ -111,6 +113,13 @@ class Progress(Protocol):
         """Say that `fraction` (0 to 1) of this step is done."""
 
 
+class Scratch(Protocol):
+    """Makes (once) and names a folder for files that a job needs only while it runs."""
+
+    def __call__(self) -> Path:
+        """The folder."""
+
+
 @dataclass(frozen=True)
 class Header:
     """Marks a result field that is also sent as a response header on inline replies."""
@@ -169,6 +178,7 @@ class Operation:
     params_name: str
     inputs: tuple[Input, ...]
     wants_progress: bool
+    wants_scratch: bool
     kind: Kind
     #: The annotated result type; a `Result` subclass or one artifact.
     result: type[Any]
@@ -393,7 +403,7 @@ def describe(
     doc = inspect.getdoc(func) or ""
     if not doc:
         raise TypeError(f"{name}: a docstring is needed; its first line is every surface's text")
-    params, params_name, inputs, wants_progress = _read_signature(name, func)
+    params, params_name, inputs = _read_signature(name, func)
     hints = get_type_hints(func, include_extras=True)
     inputs = _with_named(name, inputs, params)
     kind, result, sounds, headers = _read_result(name, hints["return"])
@@ -404,7 +414,8 @@ def describe(
         params=params,
         params_name=params_name,
         inputs=inputs,
-        wants_progress=wants_progress,
+        wants_progress=Progress in hints.values(),
+        wants_scratch=Scratch in hints.values(),
         kind=kind,
         result=result,
         sounds=sounds,
@@ -451,18 +462,17 @@ class NoParams(Params):
 
 def _read_signature(
     name: str, func: Callable[..., Any]
-) -> tuple[type[Params], str, tuple[Input, ...], bool]:
+) -> tuple[type[Params], str, tuple[Input, ...]]:
     hints = get_type_hints(func, include_extras=True)
     params: type[Params] = NoParams
     params_name = ""
     inputs: list[Input] = []
-    wants_progress = False
     for parameter in inspect.signature(func).parameters:
         bare, doc = _split_annotated(hints[parameter])
         bare, optional = _split_optional(bare)
-        if bare is Progress:
-            wants_progress = True
-        elif isinstance(bare, type) and issubclass(bare, Params):
+        if bare in (Progress, Scratch):
+            continue
+        if isinstance(bare, type) and issubclass(bare, Params):
             params, params_name = bare, parameter
         elif get_origin(bare) is list and issubclass(get_args(bare)[0], SoundItem):
             item, at_least = get_args(bare)[0], _least(hints[parameter])
@@ -471,7 +481,7 @@ def _read_signature(
             inputs.append(Input(parameter, _INPUT_KINDS[bare], not optional, doc))
         else:
             raise TypeError(f"{name}: no meaning for parameter {parameter}: {bare!r}")
-    return params, params_name, tuple(inputs), wants_progress
+    return params, params_name, tuple(inputs)
 
 
 def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:
