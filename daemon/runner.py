@@ -249,8 +249,13 @@ class _Attempt:
                         writing.sound(drafts, sound, part)
                 elif outcome.sound is not None:
                     writing.sound(drafts, outcome.sound, "")
+            # Where no sound flows, MIDI takes its place, and its name.
+            alone = outcome.sound is None and not outcome.sounds
             for side in story.files:
-                path = names.side(side.op, side.file.ext, side.name)
+                if alone and side.file is story.midi:
+                    path = names.midi(side.op, side.file.ext)
+                else:
+                    path = names.side(side.op, side.file.ext, side.name)
                 if isinstance(side.file, FileCopy) and not (wants_sound or delivery.exact):
                     path = names.copy(side.file.ext)
                 about = {"step": side.step} | ({"name": side.name} if side.name else {})
@@ -486,6 +491,12 @@ class _Names:
 
     def copy(self, ext: str) -> PurePosixPath:
         """Where a changed copy of the source goes that is delivered in the sound's place."""
+        return self._rendered(self.delivery.name, ext)
+
+    def midi(self, op: str, ext: str) -> PurePosixPath:
+        """Where the MIDI file of a chain without sound goes."""
+        if self.delivery.exact:
+            return self.side(op, ext)
         return self._rendered(self.delivery.name, ext)
 
     def side(self, op: str, ext: str, field: str = "") -> PurePosixPath:

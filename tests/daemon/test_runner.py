@@ -17,9 +17,12 @@ from handlers import registry
 from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, describe
 from handlers.errors import BadParameter, Cancelled, NoSuchFile, StorageFull, UnreadableInput
-from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.match import Conditions
+from rules.orders import Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.plan import NoRuleMatches
 from tests.handlers.codecs.tools import by_ffmpeg
 from tests.handlers.tagging.making import png
+from tests.scores import music
 from tests.sounds import ffmpeg_loudness, noise, tone, write_wav
 
 
@@ -342,7 +345,7 @@ def test_a_midi_file_is_taken_changed_and_delivered(sketch, tmp_path):
     (output,) = done.result["outputs"]
     assert (output["role"], output["media_type"]) == ("midi", "audio/midi")
     (path,) = (tmp_path / "out").iterdir()
-    assert path.name == "sketch.longer.mid"
+    assert path.name == "sketch.mid"
     assert path.read_bytes() == b"MThd++"
 
 
@@ -446,3 +449,61 @@ def test_a_file_whose_sound_is_not_decoded_can_be_tagged_and_nothing_else(source
     assert mutagen.File(tmp_path / "out" / "song.wma")["Title"] == ["New"]
     with pytest.raises(UnreadableInput):
         run(order(song, titled(), ("loudness", {})), Here(tmp_path))
+
+
+def test_midi_from_a_sound_lies_beside_it(source, tmp_path, monkeypatch):
+    noted = describe(noted_down, route="/x", category="midi", examples=[Example("x")])
+    known = {**registry.operations(), "noted_down": noted}
+    monkeypatch.setattr(registry, "operations", lambda: known)
+    out = Delivery(folder=tmp_path / "out", sound=True)
+    run(order(source, ("noted_down", {}), delivery=out), Here(tmp_path))
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["take 1.noted_down.mid", "take 1.wav"]
+
+
+def noted_down(sound: Blocks) -> Midi:
+    """Give a MIDI file for a sound."""
+    return Midi(b"MThd" + bytes(sound.channels))
+
+
+@pytest.mark.parametrize(
+    ("length", "rule"), [("< 4s", "second"), ("> 4s", "first"), ("4.3..4.5", "first")]
+)
+def test_rules_may_ask_how_long_a_midi_file_lasts(tmp_path, length, rule):
+    path = tmp_path / "song.mid"
+    path.write_bytes(music().data)  # 4.4 s
+    asks = Conditions(duration=length)
+    here = Delivery(folder=tmp_path / "out", name="{rule} {duration:.1f}.{ext}")
+    choices = [
+        Choice(rule="first", match=asks, delivery=here, names={"rule": "first"}, steps=[
+            StepOrder(op="midi_transform", params={"tempo_bpm": 90})
+        ]),
+        Choice(rule="second", match=Conditions(), delivery=here, names={"rule": "second"}, steps=[
+            StepOrder(op="midi_quantize")
+        ]),
+    ]  # fmt: skip
+    run(Order(sound=SoundRef(path=path, name="song.mid"), choose=choices), Here(tmp_path))
+    (written,) = (tmp_path / "out").iterdir()
+    assert written.name == f"{rule} 4.4.mid"
+
+
+def test_a_rule_that_asks_for_a_sample_rate_takes_no_midi(tmp_path):
+    path = tmp_path / "song.mid"
+    path.write_bytes(music().data)
+    choice = Choice(
+        rule="hires",
+        match=Conditions(sample_rate=">= 88.2 kHz"),
+        delivery=Delivery(folder=tmp_path),
+    )
+    with pytest.raises(NoRuleMatches, match="hires: sample_rate is not known"):
+        run(Order(sound=SoundRef(path=path, name="song.mid"), choose=[choice]), Here(tmp_path))
+
+
+def test_a_damaged_midi_file_says_so_when_a_rule_asks_for_its_length(tmp_path):
+    path = tmp_path / "song.mid"
+    path.write_bytes(music().data[:-9])
+    choice = Choice(
+        rule="any", match=Conditions(duration="> 1"), delivery=Delivery(folder=tmp_path)
+    )
+    with pytest.raises(UnreadableInput, match="MTrk at byte"):
+        run(Order(sound=SoundRef(path=path, name="song.mid"), choose=[choice]), Here(tmp_path))
