@@ -1,0 +1,1 @@
+"""Features that operations hear in a sound, by topic; see `handlers.hearing`."""
