@@ -17,28 +17,35 @@ _PLACES = types.Array(types.float64, 1, "C", readonly=True)
 _OUT_PLACES = types.Array(types.float64, 1, "C")
 
 
-@kernel(types.void(_SPECTRA, _COUNTS, _COUNTS, ROW, OUT_ROWS), fast=VECTOR)
+@kernel(types.void(_SPECTRA, _COUNTS, _COUNTS, ROW, types.boolean, OUT_ROWS), fast=VECTOR)
 def bands(
     spectra: NDArray[np.complex64],
     first: NDArray[np.int64],
     ends: NDArray[np.int64],
     weights: Samples,
+    root: bool,
     out: Samples,
 ) -> None:
-    """Weighted magnitudes.
+    """Weighted sums of magnitudes.
 
     Args:
         spectra: `(frames, bins)`.
-        first: the first bin of each band.
+        first: the first bin of each band, rising.
         ends: where each band's weights end in `weights`, which holds all of them in a row.
         weights: of the bins of each band.
+        root: add up square roots of magnitudes.
         out: `(frames, bands)`.
     """
+    low = first.min()
+    high = first[-1] + ends[-1] - (ends[-2] if ends.size > 1 else 0)
     size = np.empty(spectra.shape[1], np.float32)
     for frame in range(spectra.shape[0]):
-        for k in range(spectra.shape[1]):
+        for k in range(low, high):
             value = spectra[frame, k]
             size[k] = math.sqrt(value.real * value.real + value.imag * value.imag)
+        if root:
+            for k in range(low, high):
+                size[k] = math.sqrt(size[k])
         start = 0
         for band in range(first.size):
             total = np.float32(0)
@@ -49,9 +56,7 @@ def bands(
 
 
 @kernel(types.void(ROWS, types.float32, types.int64, _COUNTS, OUT_ROWS))
-def rises(
-    size: Samples, scale: float, lag: int, groups: NDArray[np.int64], out: Samples
-) -> None:
+def rises(size: Samples, scale: float, lag: int, groups: NDArray[np.int64], out: Samples) -> None:
     """How much the level of bands rises within `lag` frames, added up by group of bands.
 
     What rises in a band is counted against the highest of it and its two neighbours:
@@ -103,9 +108,7 @@ def energies(samples: Samples, hop: int, state: NDArray[np.float64], out: Sample
     state[0] = before
 
 
-@kernel(
-    types.void(ROW, _PLACES, types.int64, types.int64, types.int64, _OUT_PLACES, _OUT_PLACES)
-)
+@kernel(types.void(ROW, _PLACES, types.int64, types.int64, types.int64, _OUT_PLACES, _OUT_PLACES))
 def attacks(
     energy: Samples,
     around: NDArray[np.float64],

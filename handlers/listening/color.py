@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
 from handlers.hearing import MONO, MONO_RATE, Form, Listened
+from handlers.listening.frames import Bands
 
 _SIZE, _HOP, _BATCH = 4096, 1024, 32
 COLOR_RATE = MONO_RATE / _HOP
 """Frames per second."""
 
-_LOW_HZ, _HIGH_HZ = 60.0, 2000.0
+#: MIDI notes, 62 Hz to 2 kHz: below, bins are wider than semitones; above are overtones.
+_LOWEST, _HIGHEST = 35, 95
 _TIMBRES = 16
 _TIMBRE_HZ = (50.0, 10000.0)
 
@@ -36,8 +37,7 @@ class _Listener:
 
         self._frames = Frames(_SIZE, _HOP, _BATCH)
         self._window = hann(_SIZE)
-        self._classes, self._from, self._to = _pitch_classes()
-        self._bands = _bands()
+        self._semitones, self._bands = _semitones(), _bands()
         self._chroma: list[Samples] = []
         self._timbre: list[Samples] = []
 
@@ -53,32 +53,31 @@ class _Listener:
     def _heard(self, frames: Samples) -> None:
         from scipy import fft
 
-        sizes = np.abs(fft.rfft(frames * self._window, axis=1))
-        self._chroma.append(np.sqrt(sizes[:, self._from : self._to]) @ self._classes)
-        self._timbre.append(sizes @ self._bands)
+        spectra = np.asarray(fft.rfft(frames * self._window, axis=1))
+        notes = self._semitones.of_spectra(spectra, root=True)
+        chroma = np.zeros((len(notes), 12), np.float32)
+        for note in range(notes.shape[1]):
+            chroma[:, (_LOWEST + note) % 12] += notes[:, note]
+        self._chroma.append(chroma)
+        self._timbre.append(self._bands.of_spectra(spectra))
 
 
-def _pitch_classes() -> tuple[Samples, int, int]:
-    """Weights `(bins, 12)` of the bins from the first to before the second number."""
+def _semitones() -> Bands:
+    """Notes from `_LOWEST` to `_HIGHEST`; a bin counts less, the further it lies from a note."""
     hertz = np.arange(1, _SIZE // 2 + 1) * MONO_RATE / _SIZE
-    inside = np.flatnonzero((hertz > _LOW_HZ) & (hertz < _HIGH_HZ))
-    weights = np.zeros((inside.size, 12))
-    pitch = 69 + 12 * np.log2(hertz[inside] / 440)
-    for step in (0, 1):
-        near = np.floor(pitch).astype(int) + step
-        weights[np.arange(inside.size), near % 12] += (1 - np.abs(pitch - near)) ** 2
-    first = int(inside[0]) + 1
-    return weights.astype(np.float32), first, first + inside.size
+    pitch = 69 + 12 * np.log2(hertz / 440)
+    rows = []
+    for note in range(_LOWEST, _HIGHEST + 1):
+        near = np.clip(1 - np.abs(pitch - note), 0, None) ** 2
+        rows.append(np.concatenate(([0], near)))
+    return Bands.of(rows)
 
 
-def _bands() -> NDArray[np.float32]:
+def _bands() -> Bands:
     hertz = np.arange(_SIZE // 2 + 1) * MONO_RATE / _SIZE
     edges = np.geomspace(*_TIMBRE_HZ, _TIMBRES + 1)
     band = np.searchsorted(edges, hertz, side="right") - 1
-    weights = np.zeros((hertz.size, _TIMBRES), np.float32)
-    inside = (band >= 0) & (band < _TIMBRES)
-    weights[np.flatnonzero(inside), band[inside]] = 1
-    return weights
+    return Bands.of([(band == k).astype(np.float32) for k in range(_TIMBRES)])
 
 
 COLOR = Listened("color", version=1, stage=MONO, begin=_Listener)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
 from handlers.hearing import MONO, MONO_RATE, Form, Listened
+from handlers.listening.frames import Bands
 
 SIZE, HOP = 1024, 220
 """46 ms of sound, a hundred times a second."""
@@ -62,28 +63,19 @@ def group_of_bands() -> NDArray[np.int64]:
     return np.searchsorted(GROUPS_HZ, band_centers(), side="right").astype(np.int64)
 
 
-def _triangles() -> tuple[NDArray[np.int64], NDArray[np.int64], Samples]:
-    """First bin of each band, ends of their weights, and the weights in a row."""
+def _triangles() -> Bands:
+    """Triangles between the neighbours' centers; one bin where these lie too close."""
     centers = band_centers()
     edges = np.concatenate(([centers[0] / 2], centers, [centers[-1] * 2 ** (1 / 12)]))
     hertz = np.arange(SIZE // 2 + 1) * MONO_RATE / SIZE
-    first, ends, weights = [], [], []
-    total = 0
+    rows = []
     for low, middle, high in zip(edges[:-2], edges[1:-1], edges[2:], strict=True):
         rising, falling = (hertz - low) / (middle - low), (high - hertz) / (high - middle)
         row = np.clip(np.minimum(rising, falling), 0, None)
         if not row.any():
             row[np.abs(hertz - middle).argmin()] = 1
-        bins = np.flatnonzero(row)
-        first.append(bins[0])
-        weights.append(row[bins[0] : bins[-1] + 1])
-        total += weights[-1].size
-        ends.append(total)
-    return (
-        np.array(first, np.int64),
-        np.array(ends, np.int64),
-        np.concatenate(weights).astype(np.float32),
-    )
+        rows.append(row)
+    return Bands.of(rows)
 
 
 class Riser:
@@ -114,7 +106,7 @@ class _Listener:
 
         self._frames = Frames(SIZE, HOP, _BATCH)
         self._window = hann(SIZE)
-        self._triangles = _triangles()
+        self._bands = _triangles()
         self._riser = Riser()
         self._rises: list[Samples] = []
         self._rest = np.zeros(0, np.float32)
@@ -141,12 +133,8 @@ class _Listener:
     def _heard(self, frames: Samples) -> None:
         from scipy import fft
 
-        from handlers.kernels.flux import bands
-
         spectra = np.asarray(fft.rfft(frames * self._window, axis=1))
-        sizes = np.empty((len(frames), self._triangles[0].size), np.float32)
-        bands(spectra, *self._triangles, sizes)
-        self._rises.append(self._riser.add(sizes))
+        self._rises.append(self._riser.add(self._bands.of_spectra(spectra)))
 
 
 def _joined(parts: Sequence[Samples], axis: int) -> Samples:

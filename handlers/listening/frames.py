@@ -1,10 +1,12 @@
-"""Frames of a sound that arrives piece by piece, always cut at the same places."""
+"""Frames of a sound that arrives piece by piece, always cut at the same places, and their bands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
 
@@ -47,3 +49,31 @@ class Frames:
         self._waiting = [np.concatenate(self._waiting)]
         pieces = np.lib.stride_tricks.sliding_window_view(self._waiting[0], self._size)
         return pieces[:: self._hop]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Weighted sums over neighbouring bins, kept without the many zeros."""
+
+    first: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    weights: Samples
+
+    @classmethod
+    def of(cls, rows: Sequence[NDArray[np.floating]]) -> Bands:
+        """From the weights of all bins for each band; their first bins must rise."""
+        bins = [np.flatnonzero(row) for row in rows]
+        kept = [row[b[0] : b[-1] + 1] for row, b in zip(rows, bins, strict=True)]
+        return cls(
+            np.array([b[0] for b in bins], np.int64),
+            np.cumsum([part.size for part in kept]),
+            np.concatenate(kept).astype(np.float32),
+        )
+
+    def of_spectra(self, spectra: NDArray[np.complex64], *, root: bool = False) -> Samples:
+        """Sums `(frames, bands)` of the magnitudes, or of their square roots."""
+        from handlers.kernels.flux import bands
+
+        out = np.empty((len(spectra), self.first.size), np.float32)
+        bands(spectra, self.first, self.ends, self.weights, root, out)
+        return out
