@@ -18,6 +18,8 @@ _OUT_STEPS = types.Array(types.int8, 2, "C")
 _NEVER = -1e30
 #: The tempo may change by so many frames of period from beat to beat.
 _STEPS = 4
+#: Instead of a step: no beat came before.
+_BEGINS = 127
 
 
 @kernel(types.int64(ROW, _COUNTS, _COUNTS, types.int64, types.float64, _OUT_STEPS, _OUT_COUNTS))
@@ -51,48 +53,58 @@ def best_beats(
     top = longest.max()
     width = top - floor + 1
     ring = top + 1
-    score = np.full((ring, width), np.float32(_NEVER), np.float32)
-    log_period = np.empty(width)
-    for i in range(width):
-        log_period[i] = math.log(floor + i)
+    # What it costs to come to a period from its neighbours, step by step.
+    costs = np.empty((2 * _STEPS + 1, width), np.float32)
+    for k in range(2 * _STEPS + 1):
+        for i in range(width):
+            change = math.log(max(floor + i + k - _STEPS, 1) / (floor + i))
+            weight = steadiness if abs(k - _STEPS) > 1 else 0.25 * steadiness
+            costs[k, i] = weight * change * change
+    # Scores of beats at one frame, with nothing on either side; and for each frame that can
+    # still be the beat before, the best score to go on from with each period, and its step.
+    score = np.full(width + 2 * _STEPS, np.float32(_NEVER), np.float32)
+    onward = np.full((ring, width), np.float32(_NEVER), np.float32)
+    came = np.zeros((ring, width), np.float32)
+    last = np.full((ring, width), np.float32(_NEVER), np.float32)
+    row = 0
     for t in range(frames):
-        row = t % ring
-        score[row, :] = _NEVER
+        score[:] = _NEVER
         for period in range(shortest[t], longest[t] + 1):
             i = period - floor
-            before = t - period
-            if before < 0:
-                score[row, i] = strength[t]
-                steps[t, period - shortest[t]] = 127
-                continue
-            from_row = before % ring
-            best, step = _NEVER, 127
-            for j in range(max(0, i - _STEPS), min(width, i + _STEPS + 1)):
-                change = log_period[i] - log_period[j]
-                cost = steadiness * change * change
-                if abs(i - j) <= 1:
-                    cost *= 0.25
-                value = score[from_row, j] - cost
-                if value > best:
-                    best, step = value, j - i
-            if best <= 0.5 * _NEVER:
-                # No series reaches here with such a period: one begins.
-                best, step = 0.0, 127
-            score[row, i] = strength[t] + best
-            steps[t, period - shortest[t]] = step
+            best, step = np.float32(0), np.float32(_BEGINS)
+            if t >= period:
+                from_row = row - period
+                if from_row < 0:
+                    from_row += ring
+                # Where no series reaches here with such a period, one begins.
+                if onward[from_row, i] > np.float32(0.5 * _NEVER):
+                    best, step = onward[from_row, i], came[from_row, i]
+            score[_STEPS + i] = strength[t] + best
+            steps[t, period - shortest[t]] = np.int8(step)
+        here, step_here = onward[row], came[row]
+        here[:] = _NEVER
+        for k in range(2 * _STEPS + 1):
+            shifted, cost = score[k : k + width], costs[k]
+            for i in range(width):
+                value = shifted[i] - cost[i]
+                better = value > here[i]
+                here[i] = value if better else here[i]
+                step_here[i] = np.float32(k - _STEPS) if better else step_here[i]
+        last[row] = score[_STEPS : _STEPS + width]
+        row = row + 1 if row + 1 < ring else 0
     best, at, period = _NEVER, -1, 0
     for t in range(max(0, frames - top), frames):
         for p in range(shortest[t], longest[t] + 1):
             # The last beat is less than a period before the end.
-            if t + p >= frames and score[t % ring, p - floor] > best:
-                best, at, period = score[t % ring, p - floor], t, p
+            if t + p >= frames and last[t % ring, p - floor] > best:
+                best, at, period = last[t % ring, p - floor], t, p
     count = 0
     while at >= 0:
         count += 1
         beats[beats.size - count] = at
         step = steps[at, period - shortest[at]]
         at -= period
-        if step == 127:
+        if step == _BEGINS:
             break
         period += step
     return count

@@ -28,8 +28,12 @@ _STEADINESS = 300.0
 #: A beat's period may leave its candidate's by so much.
 _DRIFT = 1.25
 _PHASES = 24
+#: So many accents and so many beats make a pulse.
+_FEWEST = 4
 #: Half a second in which accents stand out of their surroundings, ten in which they are compared.
 _NEAR, _AROUND = 40, 1002
+#: Rises (a tenfold level in one band is 1) that are nothing.
+_FLUTTER = 0.05
 #: Frames of `COLOR` on either side that tell whether the harmony changes.
 _HARMONY = 7
 
@@ -59,8 +63,9 @@ def accents(rises: Samples, chroma: Samples) -> Accents:
     """Rises above their surroundings, in units of their usual size nearby."""
     above = np.maximum(rises - moving_mean(rises, _NEAR), 0)
     usual = np.sqrt(moving_mean(above * above, _AROUND))
-    # What is a thousandth of the loudest part is as good as silent.
-    bands = above / (usual + 1e-3 * usual.max(axis=1, keepdims=True) + 1e-9)
+    # What is a thousandth of the loudest part is as good as silent, and so is the flutter
+    # of a steady tone.
+    bands = above / (usual + 1e-3 * usual.max(axis=1, keepdims=True) + _FLUTTER)
     bands = np.asarray(bands, np.float32)
     return Accents(bands, np.minimum(bands, _LOUDEST).sum(axis=0), _changes(chroma))
 
@@ -98,24 +103,29 @@ class Candidate:
     beats: NDArray[np.int64]
     #: What speaks for it, `FEATURES` in order.
     features: Floats
+    #: 0 to 1: whether the stretch has any pulse at all; noise and speech have none.
+    clarity: float
 
 
 def candidates(heard: Accents) -> list[Candidate]:
     """Readings at all tempos that the periodicities of a stretch allow; none if it has none."""
+    strong = heard.all >= 1
+    if np.count_nonzero(strong[1:] & ~strong[:-1]) < _FEWEST:
+        return []
     tempos, salience = _tempos(heard.all)
     made = []
     for bpm in tempos:
         period = 60 / bpm * FRAME_RATE
         beats = tracked(heard.all, np.full(1, period))
-        if len(beats) < 4:
+        if len(beats) < _FEWEST:
             continue
         between = beats[:-1] + np.diff(beats) // 2
         for phase, found in enumerate((beats, between)):
             kept = trimmed(found, heard.all)
-            if len(kept) < 4:
+            if len(kept) < _FEWEST:
                 continue
             features = _described(kept, heard, salience(bpm), phase)
-            made.append(Candidate(bpm, _tempo_of(kept), kept, features))
+            made.append(Candidate(bpm, _tempo_of(kept), kept, features, salience.clarity))
     return made
 
 
@@ -149,9 +159,10 @@ def tracked(strength: Samples, periods: Floats) -> NDArray[np.int64]:
 def trimmed(beats: NDArray[np.int64], strength: Samples) -> NDArray[np.int64]:
     """Without those before the music begins and after it has ended."""
     strongest = around(strength[None], 3)[0][np.clip(beats, 0, strength.size - 1)]
-    if not (strongest > 0).any():
+    heard = strongest[strongest > 0]
+    sure = np.flatnonzero(strongest > 0.25 * np.median(heard)) if heard.size else []
+    if not len(sure):
         return beats[:0]
-    sure = np.flatnonzero(strongest > 0.25 * np.median(strongest[strongest > 0]))
     return beats[sure[0] : sure[-1] + 1]
 
 
@@ -173,11 +184,17 @@ _ACF_FRAMES, _ACF_HOP, _ACF_LAGS = 1024, 256, 820
 #: Multiples of the strongest periodicity that may be the beat, and of the next two.
 _MULTIPLES = (1, 1 / 2, 2, 1 / 3, 3, 2 / 3, 3 / 2, 1 / 4, 4, 3 / 4, 4 / 3)
 _FEWER = (1, 1 / 2, 2)
+#: A quarter of a second to one and a half.
+_BEAT_LAGS = slice(25, 150)
+#: Autocorrelation of what has no pulse (noise and speech: 0.07 to 0.16), and of what has one
+#: (music: above 0.2).
+_UNCLEAR, _CLEAR = 0.1, 0.3
 
 
 @dataclass(frozen=True)
 class _Salience:
     comb: Floats
+    clarity: float
 
     def __call__(self, bpm: float) -> float:
         return float(np.interp(math.log(bpm), np.log(_GRID_BPM), self.comb))
@@ -207,7 +224,9 @@ def _tempos(strength: Samples) -> tuple[list[float], _Salience]:
             new = all(abs(math.log(bpm / other)) > 0.05 for other in found)
             if SLOWEST_BPM <= bpm <= FASTEST_BPM and new:
                 found.append(bpm)
-    return found, _Salience(comb / max(float(comb.max()), 1e-9))
+    strongest = float(repeats[_BEAT_LAGS].max())
+    clarity = min(max((strongest - _UNCLEAR) / (_CLEAR - _UNCLEAR), 0.0), 1.0)
+    return found, _Salience(comb / max(float(comb.max()), 1e-9), clarity)
 
 
 def _autocorrelation(strength: Samples) -> Floats:

@@ -71,20 +71,24 @@ def pulse_of(flux: Flux, color: Color, hint_bpm: float | None = None) -> Pulse:
     times = placed(beats, heard.all, flux.energy)
     compound = float(np.mean([c.features[_THIRDS] - c.features[_HALVES] for c, _ in path if c]))
     found = bars(beats, heard, compound)
-    sure = _confidence(spans, path, heard)
+    clear, chance = _confidence(spans, path, heard)
+    expected = _WRONG_F + (_RIGHT_F - _WRONG_F) * chance
     return Pulse(
         tempo=tempo_of(times),
         beats=times,
         places=found.places,
         beats_per_bar=found.beats_per_bar,
-        tempo_confidence=sure,
-        beats_confidence=0.5 * sure + 0.5 * sure**2,
-        downbeats_confidence=sure * found.confidence,
+        tempo_confidence=clear * chance,
+        beats_confidence=clear * expected,
+        downbeats_confidence=clear * expected * found.confidence,
     )
 
 
 _THIRDS, _HALVES = pulse.FEATURES.index("thirds"), pulse.FEATURES.index("halves")
 _NONE = Pulse(None, np.zeros(0), np.zeros(0, np.int64), 4, 0.0, 0.0, 0.0)
+
+#: Usual F-measure of beats at the right level, and at another one (every second beat is right).
+_RIGHT_F, _WRONG_F = 0.98, 0.65
 
 _Chosen = tuple[Candidate | None, float]
 """A reading and its probability, for each stretch."""
@@ -142,11 +146,15 @@ def _joined(heard: Accents, spans: list[tuple[int, int]], path: list[_Chosen]) -
     return pulse.trimmed(pulse.tracked(strength, periods), heard.all)
 
 
-def _confidence(spans: list[tuple[int, int]], path: list[_Chosen], heard: Accents) -> float:
-    """Mean probability of the readings, where there is something to read."""
-    weights = [float(heard.all[start:end].sum()) for start, end in spans]
-    total = sum(weight * chance for weight, (_, chance) in zip(weights, path, strict=True))
-    return min(1.0, total / max(sum(weights), 1e-9))
+def _confidence(
+    spans: list[tuple[int, int]], path: list[_Chosen], heard: Accents
+) -> tuple[float, float]:
+    """How clear the pulse is, and how probable the readings are, where there is something."""
+    weights = np.array([float(heard.all[start:end].sum()) for start, end in spans])
+    weights /= max(float(weights.sum()), 1e-9)
+    clear = weights @ np.array([c.clarity if c else 0.0 for c, _ in path])
+    chance = weights @ np.array([min(chance, 1.0) for _, chance in path])
+    return float(clear), float(chance)
 
 
 def tempo_of(times: Floats) -> float | None:
