@@ -132,7 +132,7 @@ def attacks(
     width = 2 * reach + before + after
     total = np.empty(width + 1, np.float64)
     for number in range(around.size):
-        first = int(math.floor(around[number] + 0.5)) - reach - before
+        first = math.floor(around[number] + 0.5) - reach - before
         total[0] = 0
         for k in range(width):
             i = first + k

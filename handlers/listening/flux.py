@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,10 +107,10 @@ class _Listener:
         self._window = hann(SIZE)
         self._bands = _triangles()
         self._riser = Riser()
-        self._rises: list[Samples] = []
+        self._rises = [np.zeros((len(GROUPS_HZ) + 1, 0), np.float32)]
         self._rest = np.zeros(0, np.float32)
         self._state = np.zeros(1)
-        self._energy: list[Samples] = []
+        self._energy = [np.zeros(0, np.float32)]
 
     def add(self, piece: Samples) -> None:
         from handlers.kernels.flux import energies
@@ -128,17 +127,13 @@ class _Listener:
     def done(self) -> Flux:
         for frames in self._frames.end():
             self._heard(frames)
-        return Flux(_joined(self._rises, 1), _joined(self._energy, 0))
+        return Flux(np.concatenate(self._rises, axis=1), np.concatenate(self._energy))
 
     def _heard(self, frames: Samples) -> None:
         from scipy import fft
 
         spectra = np.asarray(fft.rfft(frames * self._window, axis=1))
         self._rises.append(self._riser.add(self._bands.of_spectra(spectra)))
-
-
-def _joined(parts: Sequence[Samples], axis: int) -> Samples:
-    return np.concatenate(parts, axis=axis)
 
 
 FLUX = Listened("flux", version=1, stage=MONO, begin=_Listener)

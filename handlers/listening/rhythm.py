@@ -49,7 +49,7 @@ class Pulse:
     @property
     def downbeats(self) -> Floats:
         """Times of the downbeats."""
-        return self.beats[self.places == 0]
+        return np.asarray(self.beats[self.places == 0], np.float64)
 
 
 def pulse_of(flux: Flux, color: Color, hint_bpm: float | None = None) -> Pulse:

@@ -23,7 +23,7 @@ EXAMPLES = [
     for example in op.examples
 ]
 #: Operations that are meant to carry sound from one channel to another.
-CROSSES_CHANNELS = {"convert", "fx", "mid_side", "mix", "pan", "stereo_width"}
+CROSSES_CHANNELS = {"beats", "convert", "fx", "mid_side", "mix", "pan", "stereo_width"}
 #: Values that a longer or shorter way of adding up may change in the last digit shown.
 ROUNDING = 0.011
 
