@@ -41,6 +41,8 @@ class Flux:
     rises: Samples
     #: Energy of attacks every `ENERGY_HOP` samples of the mono sound.
     energy: Samples
+    #: Where in each of these the energy begins, in samples.
+    offsets: NDArray[np.uint8]
 
     @property
     def frames(self) -> int:
@@ -111,6 +113,7 @@ class _Listener:
         self._rest = np.zeros(0, np.float32)
         self._state = np.zeros(1)
         self._energy = [np.zeros(0, np.float32)]
+        self._offsets = [np.zeros(0, np.uint8)]
 
     def add(self, piece: Samples) -> None:
         from handlers.kernels.flux import energies
@@ -119,15 +122,20 @@ class _Listener:
             self._heard(frames)
         samples = np.concatenate((self._rest, piece)) if self._rest.size else piece
         count = samples.size // ENERGY_HOP
-        out = np.empty(count, np.float32)
-        energies(np.ascontiguousarray(samples), ENERGY_HOP, self._state, out)
+        out, offsets = np.empty(count, np.float32), np.empty(count, np.uint8)
+        energies(np.ascontiguousarray(samples), ENERGY_HOP, self._state, out, offsets)
         self._energy.append(out)
+        self._offsets.append(offsets)
         self._rest = samples[count * ENERGY_HOP :]
 
     def done(self) -> Flux:
         for frames in self._frames.end():
             self._heard(frames)
-        return Flux(np.concatenate(self._rises, axis=1), np.concatenate(self._energy))
+        return Flux(
+            np.concatenate(self._rises, axis=1),
+            np.concatenate(self._energy),
+            np.concatenate(self._offsets),
+        )
 
     def _heard(self, frames: Samples) -> None:
         from scipy import fft
