@@ -116,8 +116,14 @@ def _probe(path: str) -> dict[str, Any]:
         file = path_from_text(path)
         if is_midi(file, name=file.name):
             length = duration(read_midi(file, name=file.name))
-            known = {"duration": length, "channels": None, "sample_rate": None, "tags": {}}
-            return {"finished": known}
+            return {
+                "finished": {
+                    "duration": length,
+                    "channels": None,
+                    "sample_rate": None,
+                    "tags": {},
+                }
+            }
         sound = open_sound(file)
         tags = sound.facts.metadata.tags
         return {
