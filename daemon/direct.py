@@ -116,8 +116,14 @@ def _probe(path: str) -> dict[str, Any]:
         file = path_from_text(path)
         if is_midi(file, name=file.name):
             length = duration(read_midi(file, name=file.name))
-            nothing: dict[str, Any] = {"channels": None, "sample_rate": None, "tags": {}}
-            return {"finished": {"duration": length, **nothing}}
+            return {
+                "finished": {
+                    "duration": length,
+                    "channels": None,
+                    "sample_rate": None,
+                    "tags": {},
+                }
+            }
         sound = open_sound(file)
         tags = sound.facts.metadata.tags
         return {
