@@ -1,0 +1,1 @@
+"""MIDI: written, read, changed, rendered and transcribed."""
