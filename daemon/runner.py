@@ -23,7 +23,19 @@ from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from handlers import chain
-from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Svg, TextFile, Video
+from handlers.artifacts import (
+    Blocks,
+    File,
+    Item,
+    Metadata,
+    Midi,
+    NamedFile,
+    Png,
+    SoundItem,
+    Svg,
+    TextFile,
+    Video,
+)
 from handlers.codecs.midi import is_midi, read_midi
 from handlers.declare import Lane, Operation
 from handlers.errors import (
@@ -153,11 +165,11 @@ class _Attempt:
                 opened[declared.name] = self._open(order.sounds[declared.name])
         return opened
 
-    def _items(self, name: str, model: type[SoundItem], refs: list[ItemRef]) -> list[SoundItem]:
-        items: list[SoundItem] = []
+    def _items(self, name: str, model: type[Item], refs: list[ItemRef]) -> list[Item]:
+        items: list[Item] = []
         for index, ref in enumerate(refs):
             try:
-                items.append(model.model_validate(ref.settings).opened(self._open(ref.sound)))
+                items.append(self._opened(model.model_validate(ref.settings), ref.sound))
             except ValidationError as wrong:
                 first = wrong.errors()[0]
                 field = f"{name}[{index}].{'.'.join(map(str, first['loc']))}"
@@ -166,6 +178,12 @@ class _Attempt:
                 unusable.detail = f"{name}[{index}]: {unusable.detail}"
                 raise
         return items
+
+    def _opened(self, item: Item, ref: SoundRef) -> Item:
+        if isinstance(item, NamedFile):
+            return item.found(ref.path)
+        assert isinstance(item, SoundItem)
+        return item.opened(self._open(ref))
 
     def _open(self, ref: SoundRef) -> Blocks:
         from handlers.codecs.reader import open_sound

@@ -77,10 +77,13 @@ class Blocks:
         rate: int,
         channels: int,
         frames: int | None,
+        about_frames: int | None = None,
         facts: SourceFacts | None = None,
     ) -> None:
+        """Where only reading tells the length, `about_frames` may say what it will be, roughly."""
         self._make = make
         self._frames = frames
+        self._about = about_frames
         self.rate = rate
         self.channels = channels
         self.facts = facts
@@ -92,6 +95,11 @@ class Blocks:
     def stated_frames(self) -> int | None:
         """Length in frames where it is known without a pass, else None."""
         return self._frames
+
+    @property
+    def expected_frames(self) -> int | None:
+        """The length, or what it will be, roughly; None where nobody knows. For progress."""
+        return self._about if self._frames is None else self._frames
 
     @property
     def frames(self) -> int:
@@ -124,6 +132,7 @@ class Blocks:
             rate=rate or self.rate,
             channels=channels or self.channels,
             frames=self._frames if frames is None else frames,
+            about_frames=None if rate else self._about,
             facts=self.facts,
         )
 
@@ -215,10 +224,15 @@ class Audio:
         )
 
 
-class SoundItem(BaseModel):
-    """One entry of a list of sounds, with settings of its own (a mixer's track)."""
+class Item(BaseModel):
+    """One entry of a list of sounds or files that an operation takes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SoundItem(Item):
+    """One entry of a list of sounds, with settings of its own (a mixer's track)."""
+
     _sound: Blocks | None = PrivateAttr(default=None)
 
     @property
@@ -239,6 +253,26 @@ class NamedSound(SoundItem):
     """A sound that a parameter names; the surfaces have resolved the name."""
 
     name: str = Field("", description="The name, as the parameter has it.")
+
+
+class NamedFile(Item):
+    """A file of another kind that a parameter names; the surfaces have resolved the name."""
+
+    name: str = Field("", description="The name, as the parameter has it.")
+    _path: Path | None = PrivateAttr(default=None)
+
+    @property
+    def path(self) -> Path:
+        """Where it is; it may be read."""
+        if self._path is None:
+            raise RuntimeError("this entry's file has not been found yet")
+        return self._path
+
+    def found(self, path: Path) -> NamedFile:
+        """A copy of this entry that knows where its file is."""
+        item = self.model_copy()
+        item._path = path
+        return item
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from handlers.artifacts import Audio, Blocks, File, Midi, Result, Samples, SoundItem
+from handlers.artifacts import Audio, Blocks, File, Item, Midi, Result, Samples
 from handlers.declare import Operation, Params
 from handlers.errors import AudiollaError, BadParameter, MissingInput
 from handlers.hearing import Feature, Heard
 
-Further = Blocks | Midi | list[SoundItem]
+Further = Blocks | Midi | list[Item]
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class Monitor:
                 seen = 0
                 for block in sound:
                     seen += block.shape[1]
-                    # Where only reading tells the length, the bar waits; it never lies.
-                    frames = sound.stated_frames
+                    # Where nobody knows the length, the bar waits; it never lies.
+                    frames = sound.expected_frames
                     self._say(seen / frames if frames else 0.0, label)
                     yield block
                 self._done += 1

@@ -24,6 +24,8 @@ What a signature may say:
   `Annotated[list[Item], MinLen(2)]` says how many it needs.
 - `list[NamedSound] | None`: sounds that parameters name (`NamesSound`); surfaces
   resolve the names, the operation finds each sound by its name and sees no path.
+- `list[NamedFile] | None`: the same for files of other kinds (`NamesFile`), which it
+  reads itself: a SoundFont.
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
@@ -47,7 +49,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from handlers.artifacts import (
     Audio,
     Blocks,
+    Item,
     Midi,
+    NamedFile,
     NamedSound,
     Png,
     Result,
@@ -122,30 +126,38 @@ class Example:
 
 
 @dataclass(frozen=True)
-class NamesSound:
-    """Marks a text among the parameters, at any depth, as the name of a further sound.
+class NamesFile:
+    """Marks a text among the parameters, at any depth, as the name of a further file.
 
-        file: Annotated[str, NamesSound("impulses")]
+        soundfont_path: Annotated[str | None, NamesFile("fonts")]
 
-    The name is a path as in `file_path` fields. `input` is the `list[NamedSound]`
-    input of the operation that receives the sounds so named.
+    The name is a path as in `file_path` fields. `input` is the `list[NamedFile]`
+    input of the operation that receives the files so named.
     """
 
     input: str
 
 
 @dataclass(frozen=True)
+class NamesSound(NamesFile):
+    """The same for a further sound: `input` is a `list[NamedSound]`.
+
+    file: Annotated[str, NamesSound("impulses")]
+    """
+
+
+@dataclass(frozen=True)
 class Input:
-    """One sound, MIDI file or list of sounds that an operation takes."""
+    """One sound, MIDI file, or list of sounds or files that an operation takes."""
 
     name: str
     kind: Literal["blocks", "heard", "audio", "midi", "items"]
     required: bool
     doc: str
-    item: type[SoundItem] | None = None
+    item: type[Item] | None = None
     #: How many entries a list needs: `Annotated[list[Item], MinLen(2)]`.
     at_least: int = 1
-    #: Filled by names among the parameters (`NamesSound`), never by a field of its own.
+    #: Filled by names among the parameters (`NamesFile`), never by a field of its own.
     named: bool = False
 
     @property
@@ -259,8 +271,8 @@ class Operation:
         except ValidationError as wrong:
             raise self._refusal(wrong) from None
 
-    def sounds_named(self, params: Params) -> Mapping[str, Sequence[str]]:
-        """Sounds that these parameters name, once each: input to names, in their order."""
+    def files_named(self, params: Params) -> Mapping[str, Sequence[str]]:
+        """Sounds and files that these parameters name, once each: input to names, in order."""
         found: dict[str, list[str]] = {i.name: [] for i in self.inputs if i.named}
         for marker, name in _names_in(params):
             if name not in found[marker.input]:
@@ -459,7 +471,7 @@ def _read_signature(
             wants_progress = True
         elif isinstance(bare, type) and issubclass(bare, Params):
             params, params_name = bare, parameter
-        elif get_origin(bare) is list and issubclass(get_args(bare)[0], SoundItem):
+        elif get_origin(bare) is list and issubclass(get_args(bare)[0], Item):
             item, at_least = get_args(bare)[0], _least(hints[parameter])
             inputs.append(Input(parameter, "items", not optional, doc, item, at_least))
         elif bare in _INPUT_KINDS:
@@ -470,35 +482,41 @@ def _read_signature(
 
 
 def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:
-    wanted = {marker.input for marker in _markers(params, set())}
-    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, NamedSound)}:
-        raise TypeError(f"{name}: a parameter names sounds of {missing}: list[NamedSound] | None")
+    items = {i.name: i.item for i in inputs}
+    wanted: set[str] = set()
+    for marker in _markers(params, set()):
+        kind = NamedSound if isinstance(marker, NamesSound) else NamedFile
+        item = items.get(marker.input)
+        if item is None or not issubclass(item, kind):
+            what = f"list[{kind.__name__}] | None"
+            raise TypeError(f"{name}: a parameter names what is in {marker.input}: {what}")
+        wanted.add(marker.input)
     return tuple(replace(i, named=i.name in wanted) for i in inputs)
 
 
-def _markers(annotation: Any, seen: set[Any]) -> Iterator[NamesSound]:
-    """Every `NamesSound` within a type."""
+def _markers(annotation: Any, seen: set[Any]) -> Iterator[NamesFile]:
+    """Every `NamesFile` within a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if annotation in seen:
             return
         seen.add(annotation)
         for info in annotation.model_fields.values():
-            yield from (m for m in info.metadata if isinstance(m, NamesSound))
+            yield from (m for m in info.metadata if isinstance(m, NamesFile))
             yield from _markers(info.annotation, seen)
         return
     for part in get_args(annotation):
-        if isinstance(part, NamesSound):
+        if isinstance(part, NamesFile):
             yield part
         else:
             yield from _markers(part, seen)
 
 
-def _names_in(value: Any) -> Iterator[tuple[NamesSound, str]]:
-    """Every name of a sound within checked parameters."""
+def _names_in(value: Any) -> Iterator[tuple[NamesFile, str]]:
+    """Every name of a sound or file within checked parameters."""
     if isinstance(value, BaseModel):
         for field_name, info in type(value).model_fields.items():
             inner = getattr(value, field_name)
-            markers = [m for m in info.metadata if isinstance(m, NamesSound)]
+            markers = [m for m in info.metadata if isinstance(m, NamesFile)]
             if markers and isinstance(inner, str):
                 yield markers[0], inner
             else:

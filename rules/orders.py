@@ -82,7 +82,7 @@ def named_items(
     """
     return {
         name: [ItemRef(sound=resolve(text), settings={"name": text}) for text in names]
-        for name, names in op.sounds_named(params).items()
+        for name, names in op.files_named(params).items()
     }
 
 
