@@ -1,1 +1,1 @@
-"""MIDI: written, read, changed, rendered and transcribed."""
+"""Operations that write, read, change and render MIDI."""
