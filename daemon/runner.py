@@ -22,6 +22,7 @@ from daemon import scratch
 from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
+from daemon.settings import Settings
 from handlers import chain
 from handlers.artifacts import (
     Blocks,
@@ -50,12 +51,18 @@ from handlers.errors import (
 )
 from handlers.measured import Measured
 from handlers.registry import find
+from handlers.soundfonts import shelf
 from rules.match import SoundFacts
 from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
 from rules.plan import asked, resolve
 
 _ROLES = {Png: "picture", Svg: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
+
+
+def prepare(settings: Settings) -> None:
+    """Tell the handlers of this process what they need to know of the settings."""
+    shelf.default = settings.soundfont
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:

@@ -55,7 +55,6 @@ from handlers.artifacts import (
     NamedSound,
     Png,
     Result,
-    SoundItem,
     Svg,
     Video,
     artifact_types,

@@ -61,14 +61,12 @@ _SILENT = {"synth.polyphony": 1, "synth.reverb.active": 0, "synth.chorus.active"
 _said: deque[str] = deque(maxlen=8)
 
 
-@_Log
-def _hear(_level: int, message: bytes, _data: object) -> None:
+def _keep(_level: int, message: bytes, _data: object) -> None:
     _said.append(message.decode(errors="replace"))
 
 
-@_Log
-def _ignore(_level: int, _message: bytes, _data: object) -> None:
-    """Talk."""
+#: Held here: the library calls them as long as this process lives.
+_hear, _ignore = _Log(_keep), _Log(lambda *_: None)
 
 
 @cache

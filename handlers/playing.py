@@ -15,7 +15,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from handlers.artifacts import BLOCK_FRAMES, Blocks, Midi, NamedFile, Samples
 from handlers.codecs.decoding import reblocked
@@ -28,6 +28,7 @@ from handlers.smf.reading import read
 from handlers.soundfonts import shelf
 from handlers.units import Milliseconds, SampleRate, Seconds
 
+RATES = (22050, 44100, 48000, 88200, 96000)
 LONGEST_S = 12 * 3600.0
 """Seconds. A file may say that its last event comes after years."""
 
@@ -48,7 +49,7 @@ class Playing(Params):
     samplerate: SampleRate = Field(
         44100,
         description="Sample rate of the result.",
-        json_schema_extra={"enum": [22050, 44100, 48000, 88200, 96000]},
+        json_schema_extra={"enum": list(RATES)},
     )
     reverb_level: float = Field(
         0.9, ge=0, le=1, description="Share of the room that instruments ask for; 0 is none."
@@ -66,6 +67,13 @@ class Playing(Params):
         le=120,
         description="How long the last notes may ring after the end; less where all is silent.",
     )
+
+    @field_validator("samplerate")
+    @classmethod
+    def _is_usual(cls, rate: int) -> int:
+        if rate not in RATES:
+            raise ValueError(f"must be one of {', '.join(map(str, RATES))}")
+        return rate
 
     def settings(self) -> Mapping[str, float]:
         """The same in FluidSynth's words."""

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from handlers.artifacts import Blocks, Samples
 from handlers.codecs.resample import resampled
 from handlers.errors import WeightsMissing
+from handlers.notation import HeardNote
 from handlers.streams import Feed
 
 RATE = 22050
@@ -40,6 +41,7 @@ _EDGE = 15
 _STEP = _WINDOW - 2 * _EDGE * HOP
 _LOWEST = 21  # MIDI number of the first pitch, A0
 _PITCHES = 88
+_BINS = 3  # to a semitone, of bends
 
 #: Each window is late against the frames before it by this many seconds; the last summand is
 #: the original's own and was found by trial.
@@ -74,21 +76,6 @@ class Taste:
 
 
 @dataclass(frozen=True)
-class Sounding:
-    """One note that was heard."""
-
-    #: Seconds.
-    start: float
-    end: float
-    #: MIDI number.
-    pitch: int
-    #: How sure the model is that it sounds, 0 to 1.
-    amplitude: float
-    #: Thirds of a semitone that it is off its pitch, evenly spread over its length.
-    bends: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Activations:
     """What the model says of some frames: float32 `(n, 88)`, and bends as int8."""
 
@@ -103,7 +90,7 @@ class Activations:
         return Activations(self.notes[frames], self.onsets[frames], self.bends[frames])
 
 
-def heard_notes(sound: Blocks, taste: Taste, part_frames: int = PART_FRAMES) -> list[Sounding]:
+def heard_notes(sound: Blocks, taste: Taste, part_frames: int = PART_FRAMES) -> list[HeardNote]:
     """All notes of a sound, by their beginning and pitch.
 
     Raises:
@@ -260,12 +247,19 @@ class _Notes:
             self._pieces = [_copied(part[cut:])]
             self._waiting -= cut
 
-    def done(self) -> list[Sounding]:
+    def done(self) -> list[HeardNote]:
         """All notes, by their beginning and pitch."""
         if self._waiting:
             self._make(self._part())
         return [
-            Sounding(_seconds(start), _seconds(end), pitch + _LOWEST, sure, bends)
+            HeardNote(
+                start=_seconds(start),
+                end=_seconds(end),
+                pitch=pitch + _LOWEST,
+                # A velocity of 0 would be the end of a note.
+                velocity=max(1, round(127 * sure)),
+                bends=tuple(bend / _BINS for bend in bends),
+            )
             for start, end, pitch, sure, bends in sorted(self._found)
         ]
 

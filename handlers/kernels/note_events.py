@@ -55,10 +55,10 @@ def bends_of(contours: Samples, weights: NDArray[np.float64], out: NDArray[np.in
 
 @kernel(types.float64(ROWS, types.int64, types.int64), fast=_EXACT)
 def _rise(notes: Samples, at: int, pitch: int) -> float:
-    if at < 2:
-        return 0.0
-    here = np.float64(notes[at, pitch])
-    rise = min(here - notes[at - 1, pitch], here - notes[at - 2, pitch])
+    rise = 0.0
+    if at >= 2:
+        here = np.float64(notes[at, pitch])
+        rise = min(here - notes[at - 1, pitch], here - notes[at - 2, pitch])
     return max(rise, 0.0)
 
 

@@ -490,7 +490,7 @@ def test_a_sound_that_a_parameter_names_is_a_staged_one(client, service):
 @pytest.mark.parametrize(
     ("named", "status"),
     [
-        pytest.param("rooms/none.wav", 404, id="not there"),
+        pytest.param("rooms/none.wav", 400, id="not there"),
         pytest.param("../etc/passwd", 400, id="outside"),
     ],
 )
