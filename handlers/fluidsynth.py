@@ -8,17 +8,16 @@ other programs, and cannot be imported where there is none.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections import deque
 from collections.abc import Mapping
 from ctypes import CFUNCTYPE, c_char_p, c_double, c_int, c_void_p
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from handlers.artifacts import Samples
+from handlers.codecs.files import InputFile
 from handlers.errors import UnknownEngine
 
 QUANTUM: Final = 64
@@ -98,7 +97,7 @@ def library() -> Any:
 class Font:
     """A loaded SoundFont. It must outlive every synthesiser that plays it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: InputFile) -> None:
         """Load all of its samples.
 
         Raises:
@@ -109,10 +108,15 @@ class Font:
         # This synthesiser never plays: it owns the font, and frees it.
         self._settings, self._keeper = _created(_SILENT)
         _said.clear()
-        number = self._library.fluid_synth_sfload(self._keeper, os.fsencode(path), 0)
+        # The library keeps samples by path and time to the second, and would give those of
+        # another font that had the name before. As long as this holds the file, no other has
+        # the path that it is opened by.
+        self._file = file
+        number = self._library.fluid_synth_sfload(self._keeper, file.path.encode(), 0)
         if number == _FAILED:
             self.close()
-            raise ValueError("; ".join(_said) or "no reason given")
+            # What comes after the first tells that other readers cannot read it either, and the path.
+            raise ValueError(_said[0] if _said else "no reason given")
         self.pointer = self._library.fluid_synth_get_sfont_by_id(self._keeper, number)
 
     def close(self) -> None:

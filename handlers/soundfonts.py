@@ -6,6 +6,7 @@ nobody plays are kept, the last used longest, as long as they fit into memory.
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 from collections import OrderedDict
@@ -106,12 +107,13 @@ class Shelf:
 
     def _taken(self, file: NamedFile) -> tuple[_Identity, _Held]:
         # Not its path: a job sees a staged file under a name of its own.
-        stat = file.path.stat()
+        opened = InputFile(file.path, file.name)
+        stat = os.fstat(opened.fd)
         identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if identity not in self._held:
-            check(file.path, file.name)
+            check(opened)
             try:
-                font = Font(file.path)
+                font = Font(opened)
             except ValueError as wrong:
                 raise UnreadableInput(f"{file.name} is no usable SoundFont: {wrong}") from None
             self._held[identity] = _Held(font, stat.st_size)
@@ -132,20 +134,15 @@ shelf = Shelf()
 """That of this process."""
 
 
-def check(path: Path, name: str) -> None:
+def check(file: InputFile) -> None:
     """Refuse what is no whole SoundFont 2, before a library reads it.
-
-    Args:
-        path: the file.
-        name: what errors call it.
 
     Raises:
         UnreadableInput: says what is wrong with it.
         TooLarge: it would fill the memory.
     """
-    file = InputFile(path, name)
     if file.size > LARGEST:
-        raise TooLarge(f"{name} has {file.size} bytes; a SoundFont may have {LARGEST}")
+        raise TooLarge(f"{file.name} has {file.size} bytes; a SoundFont may have {LARGEST}")
     mark, size, form = struct.unpack("<4sI4s", file.read(12, 0).ljust(12, b"\0"))
     if mark != b"RIFF" or form != b"sfbk":
         raise file.unreadable("is not a SoundFont: it does not begin with RIFF and sfbk")

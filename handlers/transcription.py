@@ -222,6 +222,26 @@ def _nearness() -> NDArray[np.float64]:
 
 
 @dataclass
+class _Note:
+    #: First frame, frame after the last.
+    start: int
+    end: int
+    #: From 0.
+    pitch: int
+    sure: float
+    #: One for each frame.
+    bends: list[int]
+
+    def go_on(self, other: _Note) -> None:
+        """Become one with a note of the same pitch a frame or two later."""
+        gap = other.start - self.end
+        frames, more = self.end - self.start, other.end - other.start
+        self.sure = (self.sure * frames + other.sure * more) / (frames + more)
+        self.bends += [self.bends[-1]] * gap + other.bends
+        self.end = other.end
+
+
+@dataclass
 class _Notes:
     """Makes notes of activations, part by part."""
 
@@ -233,8 +253,7 @@ class _Notes:
     _done: int = 0
     _strongest: float = 0.0
     _steep: float = 0.0
-    #: First frame, frame after the last, pitch from 0, how sure, bends.
-    _found: list[tuple[int, int, int, float, tuple[int, ...]]] = field(default_factory=list)
+    _found: list[_Note] = field(default_factory=list)
 
     def add(self, piece: Activations) -> None:
         """The next frames."""
@@ -253,14 +272,14 @@ class _Notes:
             self._make(self._part())
         return [
             HeardNote(
-                start=_seconds(start),
-                end=_seconds(end),
-                pitch=pitch + _LOWEST,
+                start=_seconds(note.start),
+                end=_seconds(note.end),
+                pitch=note.pitch + _LOWEST,
                 # A velocity of 0 would be the end of a note.
-                velocity=max(1, round(127 * sure)),
-                bends=tuple(bend / _BINS for bend in bends),
+                velocity=max(1, round(127 * note.sure)),
+                bends=tuple(bend / _BINS for bend in note.bends),
             )
-            for start, end, pitch, sure, bends in sorted(self._found)
+            for note in sorted(self._found, key=lambda note: (note.start, note.pitch))
         ]
 
     def _part(self) -> Activations:
@@ -293,13 +312,14 @@ class _Notes:
             places = np.flatnonzero(flat > taste.frame)
             order = places[np.argsort(-flat[places], kind="stable")]
             found += notes_from_the_rest(part.notes, left, order, taste.frame, taste.shortest)
-        self._found += [
-            (
-                *(self._done + start, self._done + end, pitch, sure),
-                tuple(part.bends[start:end, pitch].tolist()),
-            )
-            for start, end, pitch, sure in found
-        ]
+        held = {note.pitch: note for note in self._found if note.end == self._done - 1}
+        for start, end, pitch, sure in found:
+            bends = part.bends[start:end, pitch].tolist()
+            note = _Note(self._done + start, self._done + end, pitch, sure, bends)
+            if start <= 1 and pitch in held:
+                held[pitch].go_on(note)  # no silence was found to cut at
+            else:
+                self._found.append(note)
         self._done += len(part)
 
 
