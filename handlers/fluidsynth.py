@@ -115,7 +115,7 @@ class Font:
         number = self._library.fluid_synth_sfload(self._keeper, file.path.encode(), 0)
         if number == _FAILED:
             self.close()
-            # What comes after the first tells that other readers cannot read it either, and the path.
+            # The first says why; those behind it, that other readers cannot either, and the path.
             raise ValueError(_said[0] if _said else "no reason given")
         self.pointer = self._library.fluid_synth_get_sfont_by_id(self._keeper, number)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -79,7 +79,7 @@ def _alone(ordered: Sequence[HeardNote]) -> list[HeardNote]:
     overlapped = [note.start < before for note, before in zip(ordered, ends, strict=False)]
     overlaps = [after.start < note.end for note, after in pairwise(ordered)]
     return [
-        HeardNote(note.start, note.end, note.pitch, note.velocity) if one or other else note
+        replace(note, bends=()) if one or other else note
         for note, one, other in zip(ordered, overlapped, [*overlaps, False], strict=False)
     ]
 
@@ -94,9 +94,9 @@ def _apart(ordered: Sequence[HeardNote]) -> dict[int, list[HeardNote]]:
         same = [c for c in free if c in placed and placed[c][-1].pitch == note.pitch]
         if free:
             channel = same[0] if same else min(free, key=ends.__getitem__)
-        else:  # sixteen at once: this one shares a wheel, and leaves it alone
+        else:  # sixteen at once: this one shares a wheel, and leaves it where it is
             channel = min(_CHANNELS, key=ends.__getitem__)
-            note = HeardNote(note.start, note.end, note.pitch, note.velocity)  # noqa: PLW2901
+            note = replace(note, bends=placed[channel][-1].bends[-1:])  # noqa: PLW2901
         placed.setdefault(channel, []).append(note)
         ends[channel] = max(ends[channel], note.end)
     return dict(sorted(placed.items()))

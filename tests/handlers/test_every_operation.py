@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Svg, Video
+from handlers.artifacts import Audio, Blocks, Midi, NamedFile, Png, Result, Svg, Video
 from handlers.declare import Example, Operation
 from handlers.errors import AudiollaError
 from handlers.hearing import Heard
@@ -60,6 +60,8 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
             given[declared.name] = audio.like(samples)
         elif declared.kind == "midi":
             given[declared.name] = music()
+        elif declared.item and issubclass(declared.item, NamedFile):
+            given[declared.name] = None  # no example names a file
         elif declared.item:
             given[declared.name] = [declared.item().opened(as_blocks(audio, block))] * 2
         elif declared.required:

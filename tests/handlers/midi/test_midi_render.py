@@ -255,7 +255,7 @@ def test_gain_is_linear_and_0_is_silence(sine):
     one, two, none = (rendered(notes(0), sine, gain=g, **DRY).whole() for g in (0.4, 0.8, 0.0))
     frames = min(one.frames, two.frames)
     assert np.allclose(two.samples[:, :frames], 2 * one.samples[:, :frames], atol=1e-6)
-    assert peak_db(none) < -200
+    assert peak_db(none) < -150
 
 
 def test_reverb_and_chorus_are_heard_where_instruments_ask_for_them(sine):
@@ -400,9 +400,7 @@ def test_a_font_that_was_replaced_is_loaded_anew(tmp_path):
 
 
 def test_fonts_that_nobody_plays_go_first_used_first_when_memory_is_short(tmp_path):
-    files = [
-        NamedFile(name=f"{n}.sf2").found(write_font(tmp_path / f"{n}.sf2")) for n in range(3)
-    ]
+    files = [NamedFile(name=f"{n}.sf2").found(write_font(tmp_path / f"{n}.sf2")) for n in range(3)]
     size = files[0].path.stat().st_size
     fonts = Shelf(kept_bytes=2 * size)
     with fonts.borrow(files[0]) as held:
