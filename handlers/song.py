@@ -160,6 +160,9 @@ class Song(Spec):
     )
     key_signature_changes: list[KeySignatureChange] = Field([], description="Further keys.")
     markers: list[SongText] = Field([], description="Named places: Verse, Chorus, Drop.")
+    length_beats: Beats | None = Field(
+        None, ge=0, le=2 * LONGEST_BEATS, description="How long the file lasts at least."
+    )
 
     @model_validator(mode="after")
     def _each_change_once(self) -> Song:
@@ -182,8 +185,8 @@ def written(song: Song) -> Midi:
 
     What stands at beat 0 of a list of changes takes the place of the song's own value.
     """
-    sheet = Sheet(song.ticks_per_beat)
     scale = song.ticks_per_beat
+    sheet = Sheet(scale, length=_tick(song.length_beats or 0.0, scale))
     conductor = sheet.track(song.name)
     tempos = ((c.start_beats, c.tempo_bpm) for c in song.tempo_changes)
     for beats, bpm in _from_start(song.tempo_bpm, tempos):

@@ -92,16 +92,16 @@ class MidiFile:
         return 30000 / 1001 if frames == 29 else float(frames), self.division & 0xFF
 
     @property
-    def channels(self) -> NDArray[np.int64]:
+    def channels(self) -> NDArray[np.int8]:
         """Channel of each event; -1 for those that have none."""
-        status = self.events["status"].astype(np.int64)
-        return np.where(status < SYSEX, status & 0x0F, -1)
+        status = self.events["status"]
+        return np.where(status < SYSEX, (status & 0x0F).astype(np.int8), np.int8(-1))
 
     @property
-    def kinds(self) -> NDArray[np.int64]:
+    def kinds(self) -> NDArray[np.uint8]:
         """`NOTE_OFF` to `PITCH_BEND` for channel events, else the status."""
-        status = self.events["status"].astype(np.int64)
-        return np.where(status < SYSEX, status & 0xF0, status)
+        status = self.events["status"]
+        return np.where(status < SYSEX, status & np.uint8(0xF0), status)
 
     @property
     def starts_note(self) -> Mask:

@@ -36,10 +36,11 @@ TOO_SLOW = f"a MIDI file can say no tempo below {SLOWEST_BPM:.3f} BPM"
 
 
 class Sheet:
-    """A new file of type 1."""
+    """A new file of type 1, whose tracks last at least `length` ticks."""
 
-    def __init__(self, ticks_per_beat: int) -> None:
+    def __init__(self, ticks_per_beat: int, *, length: int = 0) -> None:
         self.ticks_per_beat = ticks_per_beat
+        self.length = length
         self._tracks: list[Track] = []
 
     def track(self, name: str = "") -> Track:
@@ -63,6 +64,7 @@ class Sheet:
                 events.append((tick, number, len(pool), len(payload), status, data1, data2, 1))
                 pool += payload
             end = max((tick for tick, *_ in track.events), default=0)
+            end = max(end, self.length)
             events.append((end, number, 0, 0, smf.META, smf.END_OF_TRACK, 0, 0))
         table = np.array(events, EVENT)
         return write(MidiFile(1, self.ticks_per_beat, len(self._tracks), table, bytes(pool)))

@@ -29,11 +29,11 @@ def read(midi: Midi) -> MidiFile:
     Raises:
         UnreadableInput: it is no Standard MIDI File, or damaged; says where.
     """
-    from handlers.kernels.smf import read_track
-
     data = midi.data
     kind, tracks, division, at = _read_header(data)
     chunks, foreign = _read_chunks(data, at, tracks)
+    from handlers.kernels.smf import read_track
+
     raw = np.frombuffer(data, np.uint8)
     # No event is shorter than two bytes; pages that stay empty cost nothing.
     room = sum(end - start for start, end in chunks) // 2 + 2 * tracks
@@ -45,8 +45,9 @@ def read(midi: Midi) -> MidiFile:
         if count < 0:
             where = f"track {track} is damaged at byte {fault[1]}"
             raise UnreadableInput(f"{where}: {_fault(int(fault[0]), data, int(fault[1]))}")
+    events = events[:count].copy() if 2 * count < room else events[:count]
     header = data[_HEADER.size : at]
-    file = MidiFile(kind, division, tracks, events[:count].copy(), data, foreign, header)
+    file = MidiFile(kind, division, tracks, events, data, foreign, header)
     _check_tempos(file)
     return file
 
