@@ -173,8 +173,14 @@ def test_the_block_size_is_never_heard(op, example, block):
         assert difference_db(pieces[0][name], result) < -120
 
 
+def keeps_channels_apart(op: Operation) -> bool:
+    """True unless it mixes them on purpose, or makes its sound from something else."""
+    takes_sound = any(not i.named and i.kind != "midi" for i in op.inputs)
+    return takes_sound and op.name not in CROSSES_CHANNELS
+
+
 @pytest.mark.parametrize(
-    ("op", "example"), [e for e in EXAMPLES if e.values[0].name not in CROSSES_CHANNELS]
+    ("op", "example"), [e for e in EXAMPLES if keeps_channels_apart(e.values[0])]
 )
 def test_a_silent_channel_stays_silent(op, example):
     audio = speech(seconds=2, channels=4, rate=22050)
