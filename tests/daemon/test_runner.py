@@ -15,8 +15,11 @@ from handlers import registry
 from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, describe
 from handlers.errors import BadParameter, Cancelled, NoSuchFile, StorageFull, UnreadableInput
+from handlers.soundfonts import DEFAULT, shelf
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
-from tests.sounds import ffmpeg_loudness, noise, tone, write_wav
+from tests.fonts import write_font
+from tests.scores import music
+from tests.sounds import ffmpeg_loudness, noise, read_sound, tone, write_wav
 
 
 class Here:
@@ -367,3 +370,32 @@ def test_midi_where_a_sound_is_wanted_is_refused(sketch, tmp_path):
     with pytest.raises(UnreadableInput, match="this is a MIDI file; reverse needs a sound") as it:
         run(order(sketch, ("reverse", {})), Here(tmp_path))
     assert it.value.step == 0
+
+
+def test_a_soundfont_that_a_step_names_reaches_it_without_its_path(tmp_path):
+    score, font = tmp_path / "song.mid", write_font(tmp_path / "of a name of ours")
+    score.write_bytes(music().data)
+    step = StepOrder(
+        op="midi_render",
+        params={"soundfont_path": "sine.sf2", "reverb_level": 0.0},
+        items={
+            "fonts": [ItemRef(sound=SoundRef(path=font, name="x"), settings={"name": "sine.sf2"})]
+        },
+    )
+    out = Delivery(folder=tmp_path / "out")
+    done = run(
+        Order(sound=SoundRef(path=score, name="song.mid"), steps=[step], delivery=out),
+        Here(tmp_path),
+    )
+
+    assert done.result["descriptor"]["soundfont_path"] == "sine.sf2"
+    assert [o["role"] for o in done.result["outputs"]] == ["sound"]
+    assert read_sound(tmp_path / "out" / "song.wav").samples.any()
+
+
+def test_the_font_of_the_settings_is_that_of_jobs_that_name_none(tmp_path, monkeypatch):
+    font = write_font(tmp_path / "house.sf2")
+    monkeypatch.setattr(shelf, "default", shelf.default)
+    runner.prepare(Settings(data_dir=tmp_path, soundfont=font))
+    assert shelf.chosen(None, None).path == font
+    assert Settings(data_dir=tmp_path).soundfont == DEFAULT
