@@ -17,21 +17,23 @@ What a signature may say:
 - `Blocks`: the sound piece by piece (flat memory; may be iterated more than
   once, each time a new pass: say how often with `passes`). `Heard`: a sound to
   listen to, through features that are computed once for all who ask; `hears`
-  says which. `Audio`: the whole sound. `Midi`: a MIDI file. The first one is
+  says which. `Audio`: the whole sound. `Midi`: a MIDI file. `SourceFile`: the
+  file that the sound lies in, before any step has changed it. The first one is
   the operation's sound; further ones keep their names on every surface.
 - `X | None`: may be left out. `Annotated[X, "sentence"]`: help text.
 - `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each;
   `Annotated[list[Item], MinLen(2)]` says how many it needs.
 - `list[NamedSound] | None`: sounds that parameters name (`NamesSound`); surfaces
   resolve the names, the operation finds each sound by its name and sees no path.
-- `list[NamedFile] | None`: the same for files of other kinds (`NamesFile`), which it
-  reads itself: a SoundFont.
+  `list[NamedFile] | None`: the same for files that are no sounds.
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
+- `scratch: Scratch`: names a folder for a file too large for memory.
 - Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
-  does one `dict[str, Blocks]`, any number of sounds by name.
+  does one `dict[str, Blocks]`, any number of sounds by name. A report may give a
+  `FileCopy`.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ import json
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import MinLen
@@ -49,12 +52,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from handlers.artifacts import (
     Audio,
     Blocks,
-    Item,
     Midi,
     NamedFile,
     NamedSound,
     Png,
     Result,
+    SoundItem,
+    SourceFile,
     Svg,
     Video,
     artifact_types,
@@ -117,6 +121,13 @@ class Progress(Protocol):
         """Say that `fraction` (0 to 1) of this step is done."""
 
 
+class Scratch(Protocol):
+    """Makes (once) and names a folder for files that a job needs only while it runs."""
+
+    def __call__(self) -> Path:
+        """The folder."""
+
+
 @dataclass(frozen=True)
 class Header:
     """Marks a result field that is also sent as a response header on inline replies."""
@@ -133,38 +144,30 @@ class Example:
 
 
 @dataclass(frozen=True)
-class NamesFile:
-    """Marks a text among the parameters, at any depth, as the name of a further file.
+class NamesSound:
+    """Marks a text among the parameters, at any depth, as the name of a further sound.
 
-        soundfont_path: Annotated[str | None, NamesFile("fonts")]
+        file: Annotated[str, NamesSound("impulses")]
 
-    The name is a path as in `file_path` fields. `input` is the `list[NamedFile]`
-    input of the operation that receives the files so named.
+    The name is a path as in `file_path` fields. `input` is the `list[NamedSound]`
+    input of the operation that receives the sounds so named.
     """
 
     input: str
 
 
 @dataclass(frozen=True)
-class NamesSound(NamesFile):
-    """The same for a further sound: `input` is a `list[NamedSound]`.
-
-    file: Annotated[str, NamesSound("impulses")]
-    """
-
-
-@dataclass(frozen=True)
 class Input:
-    """One sound, MIDI file, or list of sounds or files that an operation takes."""
+    """One sound, MIDI file or list of sounds that an operation takes."""
 
     name: str
-    kind: Literal["blocks", "heard", "audio", "midi", "items"]
+    kind: Literal["blocks", "heard", "audio", "midi", "file", "items"]
     required: bool
     doc: str
-    item: type[Item] | None = None
+    item: type[SoundItem] | None = None
     #: How many entries a list needs: `Annotated[list[Item], MinLen(2)]`.
     at_least: int = 1
-    #: Filled by names among the parameters (`NamesFile`), never by a field of its own.
+    #: Filled by names among the parameters (`NamesSound`), never by a field of its own.
     named: bool = False
 
     @property
@@ -183,6 +186,7 @@ class Operation:
     params_name: str
     inputs: tuple[Input, ...]
     wants_progress: bool
+    wants_scratch: bool
     kind: Kind
     #: The annotated result type; a `Result` subclass or one artifact.
     result: type[Any]
@@ -302,8 +306,8 @@ class Operation:
             said = f"{name} = {_shown(text)}: {wrong.errors()[0]['msg']}"
             raise MistypedParameter(said, field=name) from None
 
-    def files_named(self, params: Params) -> Mapping[str, Sequence[str]]:
-        """Sounds and files that these parameters name, once each: input to names, in order."""
+    def sounds_named(self, params: Params) -> Mapping[str, Sequence[str]]:
+        """Sounds that these parameters name, once each: input to names, in their order."""
         found: dict[str, list[str]] = {i.name: [] for i in self.inputs if i.named}
         for marker, name in _names_in(params):
             if name not in found[marker.input]:
@@ -433,7 +437,7 @@ def describe(
     doc = inspect.getdoc(func) or ""
     if not doc:
         raise TypeError(f"{name}: a docstring is needed; its first line is every surface's text")
-    params, params_name, inputs, wants_progress = _read_signature(name, func)
+    params, params_name, inputs = _read_signature(name, func)
     hints = get_type_hints(func, include_extras=True)
     inputs = _with_named(name, inputs, params)
     kind, result, sounds, headers = _read_result(name, hints["return"])
@@ -444,7 +448,8 @@ def describe(
         params=params,
         params_name=params_name,
         inputs=inputs,
-        wants_progress=wants_progress,
+        wants_progress=Progress in hints.values(),
+        wants_scratch=Scratch in hints.values(),
         kind=kind,
         result=result,
         sounds=sounds,
@@ -491,65 +496,59 @@ class NoParams(Params):
 
 def _read_signature(
     name: str, func: Callable[..., Any]
-) -> tuple[type[Params], str, tuple[Input, ...], bool]:
+) -> tuple[type[Params], str, tuple[Input, ...]]:
     hints = get_type_hints(func, include_extras=True)
     params: type[Params] = NoParams
     params_name = ""
     inputs: list[Input] = []
-    wants_progress = False
     for parameter in inspect.signature(func).parameters:
         bare, doc = _split_annotated(hints[parameter])
         bare, optional = _split_optional(bare)
-        if bare is Progress:
-            wants_progress = True
-        elif isinstance(bare, type) and issubclass(bare, Params):
+        if bare in (Progress, Scratch):
+            continue
+        if isinstance(bare, type) and issubclass(bare, Params):
             params, params_name = bare, parameter
-        elif get_origin(bare) is list and issubclass(get_args(bare)[0], Item):
+        elif get_origin(bare) is list and issubclass(get_args(bare)[0], SoundItem):
             item, at_least = get_args(bare)[0], _least(hints[parameter])
             inputs.append(Input(parameter, "items", not optional, doc, item, at_least))
         elif bare in _INPUT_KINDS:
             inputs.append(Input(parameter, _INPUT_KINDS[bare], not optional, doc))
         else:
             raise TypeError(f"{name}: no meaning for parameter {parameter}: {bare!r}")
-    return params, params_name, tuple(inputs), wants_progress
+    return params, params_name, tuple(inputs)
 
 
 def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:
-    items = {i.name: i.item for i in inputs}
-    wanted: set[str] = set()
-    for marker in _markers(params, set()):
-        kind = NamedSound if isinstance(marker, NamesSound) else NamedFile
-        item = items.get(marker.input)
-        if item is None or not issubclass(item, kind):
-            what = f"list[{kind.__name__}] | None"
-            raise TypeError(f"{name}: a parameter names what is in {marker.input}: {what}")
-        wanted.add(marker.input)
+    wanted = {marker.input for marker in _markers(params, set())}
+    kinds = (NamedSound, NamedFile)
+    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, kinds)}:
+        raise TypeError(f"{name}: a parameter names sounds of {missing}: list[NamedSound] | None")
     return tuple(replace(i, named=i.name in wanted) for i in inputs)
 
 
-def _markers(annotation: Any, seen: set[Any]) -> Iterator[NamesFile]:
-    """Every `NamesFile` within a type."""
+def _markers(annotation: Any, seen: set[Any]) -> Iterator[NamesSound]:
+    """Every `NamesSound` within a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if annotation in seen:
             return
         seen.add(annotation)
         for info in annotation.model_fields.values():
-            yield from (m for m in info.metadata if isinstance(m, NamesFile))
+            yield from (m for m in info.metadata if isinstance(m, NamesSound))
             yield from _markers(info.annotation, seen)
         return
     for part in get_args(annotation):
-        if isinstance(part, NamesFile):
+        if isinstance(part, NamesSound):
             yield part
         else:
             yield from _markers(part, seen)
 
 
-def _names_in(value: Any) -> Iterator[tuple[NamesFile, str]]:
-    """Every name of a sound or file within checked parameters."""
+def _names_in(value: Any) -> Iterator[tuple[NamesSound, str]]:
+    """Every name of a sound within checked parameters."""
     if isinstance(value, BaseModel):
         for field_name, info in type(value).model_fields.items():
             inner = getattr(value, field_name)
-            markers = [m for m in info.metadata if isinstance(m, NamesFile)]
+            markers = [m for m in info.metadata if isinstance(m, NamesSound)]
             if markers and isinstance(inner, str):
                 yield markers[0], inner
             else:
@@ -564,11 +563,12 @@ def _least(hint: Any) -> int:
     return max(limits, default=1)
 
 
-_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi"]] = {
+_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi", "file"]] = {
     Blocks: "blocks",
     Heard: "heard",
     Audio: "audio",
     Midi: "midi",
+    SourceFile: "file",
 }
 _FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Svg: "svg", Midi: "midi", Video: "video"}
 

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from handlers.artifacts import BLOCK_FRAMES, Blocks, Midi, NamedFile, Samples
+from handlers.artifacts import BLOCK_FRAMES, Blocks, Midi, Samples
 from handlers.codecs.decoding import reblocked
-from handlers.declare import NamesFile, Params
+from handlers.codecs.files import InputFile
+from handlers.declare import NamesSound, Params
 from handlers.errors import TooLarge
 from handlers.fluidsynth import QUANTUM, Synth
 from handlers.smf import file as smf
@@ -42,7 +43,7 @@ _RELEASES = ((64, 0), (66, 0), (123, 0))
 class Playing(Params):
     """How MIDI becomes sound."""
 
-    soundfont_path: Annotated[str | None, NamesFile("fonts")] = Field(
+    soundfont_path: Annotated[str | None, NamesSound("fonts")] = Field(
         None, description="SoundFont 2 to play with; default that of the server."
     )
     gain: float = Field(0.5, ge=0, le=5, description="Volume of the synthesiser; 0 is silence.")
@@ -104,7 +105,7 @@ class _Score:
     frames: int
 
 
-def played(midi: Midi, font: NamedFile, how: Playing) -> Blocks:
+def played(midi: Midi, font: InputFile, how: Playing) -> Blocks:
     """A MIDI file as stereo.
 
     It begins with the file and lasts until its end, and on until what rings is

@@ -57,7 +57,7 @@ class Shelf:
         self._held: OrderedDict[_Identity, _Held] = OrderedDict()
         self._lock = threading.Lock()
 
-    def chosen(self, name: str | None, named: Sequence[NamedFile] | None) -> NamedFile:
+    def chosen(self, name: str | None, named: Sequence[NamedFile] | None) -> InputFile:
         """The font that a parameter names among the files that were found, or the default.
 
         Raises:
@@ -66,22 +66,22 @@ class Shelf:
         if name is None:
             if not self.default.is_file():
                 raise BadParameter(
-                    f"there is no default SoundFont: {self.default} (AUDIOLLA_SOUNDFONT) "
-                    "is not there; name one in soundfont_path",
+                    f"there is no default SoundFont: {self.default.name}, as AUDIOLLA_SOUNDFONT "
+                    "has it, is not there; name one in soundfont_path",
                     field="soundfont_path",
                     hint="apt-get install fluid-soundfont-gm",
                 )
             # Debian's own name for the font of a system is a link.
-            return NamedFile(name=self.default.name).found(self.default.resolve())
-        for file in named or ():
-            if file.name == name:
-                return file
+            return InputFile(self.default.resolve(), self.default.name)
+        for found in named or ():
+            if found.name == name:
+                return found.file
         raise BadParameter(
             f"soundfont_path = {name!r}: there is no such file", field="soundfont_path"
         )
 
     @contextmanager
-    def borrow(self, file: NamedFile) -> Iterator[Font]:
+    def borrow(self, file: InputFile) -> Iterator[Font]:
         """The font, loaded if it is not yet.
 
         Raises:
@@ -105,15 +105,14 @@ class Shelf:
         """How many fonts are loaded."""
         return len(self._held)
 
-    def _taken(self, file: NamedFile) -> tuple[_Identity, _Held]:
+    def _taken(self, file: InputFile) -> tuple[_Identity, _Held]:
         # Not its path: a job sees a staged file under a name of its own.
-        opened = InputFile(file.path, file.name)
-        stat = os.fstat(opened.fd)
+        stat = os.fstat(file.fd)
         identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if identity not in self._held:
-            check(opened)
+            check(file)
             try:
-                font = Font(opened)
+                font = Font(file)
             except ValueError as wrong:
                 raise UnreadableInput(f"{file.name} is no usable SoundFont: {wrong}") from None
             self._held[identity] = _Held(font, stat.st_size)

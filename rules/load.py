@@ -379,7 +379,7 @@ class _Loader:
         try:
             read = op.read_params(params, strict=True)
             checked = read.model_dump(mode="json", exclude_unset=True)
-            for key, names in op.files_named(read).items():
+            for key, names in op.sounds_named(read).items():
                 found = [(text, self._sound(text, where, index, name, key)) for text in names]
                 items[key] = [
                     ItemRef(sound=ref, settings={"name": text}) for text, ref in found if ref

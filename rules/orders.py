@@ -82,7 +82,7 @@ def named_items(
     """
     return {
         name: [ItemRef(sound=resolve(text), settings={"name": text}) for text in names]
-        for name, names in op.files_named(params).items()
+        for name, names in op.sounds_named(params).items()
     }
 
 
@@ -105,7 +105,8 @@ class Delivery(_Plain):
 
     folder: WirePath
     name: str = "{stem}.{ext}"
-    #: Template for what comes out beside the sound: pictures, reports, MIDI.
+    #: Template for what comes out beside the sound (or the MIDI file of a chain without
+    #: sound): pictures, reports, MIDI.
     side_name: str = "{stem}.{step}.{ext}"
     conflict: Literal["number", "replace"] = "number"
     #: Take `name` as it stands: a path that a client chose, not a template.

@@ -50,7 +50,7 @@ def _lane(
     file: MidiFile,
     notes: Notes,
     spans: tuple[NDArray[np.float64], NDArray[np.float64]],
-    channels: NDArray[np.int64],
+    channels: NDArray[np.int8],
     these: NDArray[np.bool_],
     name: str,
 ) -> Roll:

@@ -215,7 +215,7 @@ def test_parameters_name_their_sounds_and_a_surface_resolves_each_once():
 
     found = named_items(op, params, lambda name: SoundRef(path=Path("/staged") / name, name=name))
 
-    assert op.files_named(params) == {"impulses": ["a.wav", "b.wav"]}
+    assert op.sounds_named(params) == {"impulses": ["a.wav", "b.wav"]}
     assert [item.sound.path for item in found["impulses"]] == [
         Path("/staged/a.wav"),
         Path("/staged/b.wav"),

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from handlers.artifacts import Midi, NamedFile
+from handlers.codecs.files import InputFile
 from handlers.errors import BadParameter
 from handlers.midi.midi_compose import midi_compose
 from handlers.midi.midi_generate import MidiGenerate, midi_generate
@@ -18,7 +19,7 @@ def read(name, **params):
 
 @pytest.fixture
 def sine(tmp_path):
-    return NamedFile(name="sine.sf2").found(write_font(tmp_path / "sine.sf2"))
+    return NamedFile(name="sine.sf2").holding(InputFile(write_font(tmp_path / "sine.sf2")))
 
 
 def test_it_is_composed_and_rendered_in_one_go(sine):

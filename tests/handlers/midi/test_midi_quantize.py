@@ -60,6 +60,11 @@ def test_a_note_that_would_be_struck_again_while_it_sounds_ends_there():
     # Here the first would have lasted until 99.
 
 
+def test_two_notes_that_meet_on_one_line_keep_their_lengths():
+    after = quantized(simple([(90, 95), (100, 130)]), 1)
+    assert [(n.start, n.length) for n in notes(after)] == [(96, 5), (96, 30)]
+
+
 def test_an_overlap_of_the_player_stays_his():
     after = quantized(simple([(0, 60), (50, 70)]), 0.25)
     assert [(n.start, n.end) for n in notes(after)] == [(0, 60), (48, 68)]

@@ -11,6 +11,7 @@ import soundfile
 from handlers import chain, fluidsynth
 from handlers.artifacts import Midi, NamedFile
 from handlers.chain import Desk, Monitor, Step
+from handlers.codecs.files import InputFile
 from handlers.errors import BadParameter, TooLarge, UnknownEngine, UnreadableInput
 from handlers.midi.midi_render import MidiRender, midi_render
 from handlers.registry import find
@@ -25,7 +26,12 @@ QUANTUM = 64  # frames between two moments at which FluidSynth hears messages
 
 @pytest.fixture
 def sine(tmp_path):
-    return NamedFile(name="sine.sf2").found(write_font(tmp_path / "sine.sf2"))
+    return held("sine.sf2", write_font(tmp_path / "sine.sf2"))
+
+
+def held(name, path):
+    """A file as the runner hands it over."""
+    return NamedFile(name=name).holding(InputFile(path, name))
 
 
 def notes(*times, tempo=120, pitch=69, beats=0.25, program=None, end=0.0, off=True):
@@ -304,7 +310,7 @@ def test_without_any_font_the_refusal_says_what_to_install(monkeypatch, tmp_path
 
 def test_the_default_font_may_be_a_link(monkeypatch, sine, tmp_path):
     link = tmp_path / "default.sf2"
-    link.symlink_to(sine.path)
+    link.symlink_to(tmp_path / "sine.sf2")
     monkeypatch.setattr(shelf, "default", link)
     assert rendered(notes(0)).whole().samples.any()
 
@@ -358,7 +364,7 @@ def test_what_is_no_whole_soundfont_is_refused(tmp_path, data, said):
     path = tmp_path / "x.sf2"
     path.write_bytes(data)
     with pytest.raises(UnreadableInput, match=said) as it:
-        rendered(notes(0), NamedFile(name="x.sf2").found(path))
+        rendered(notes(0), held("x.sf2", path))
     assert "x.sf2" in it.value.detail
     assert str(tmp_path) not in it.value.detail
 
@@ -368,7 +374,7 @@ def test_what_only_the_library_finds_is_refused_without_a_path_of_the_server(tmp
     # The last entry of the instruments' zones says where they end: far behind the generators.
     path.write_bytes(sine_font().replace(b"INAM", b"IXYZ"))
     with pytest.raises(UnreadableInput, match="x.sf2 is no usable SoundFont: ") as it:
-        rendered(notes(0), NamedFile(name="x.sf2").found(path))
+        rendered(notes(0), held("x.sf2", path))
     assert str(tmp_path) not in it.value.detail
 
 
@@ -382,26 +388,25 @@ def test_damaged_midi_is_refused_before_anything_is_played(sine):
 # -- the shelf ---------------------------------------------------------------------------------
 def test_a_font_is_loaded_once_under_whatever_name(sine, tmp_path):
     other = tmp_path / "second name"
-    os.link(sine.path, other)
+    os.link(tmp_path / "sine.sf2", other)
     fonts = Shelf()
-    with fonts.borrow(sine) as first:
+    with fonts.borrow(sine.file) as first:
         pass
-    with fonts.borrow(NamedFile(name="x").found(other)) as second:
+    with fonts.borrow(InputFile(other)) as second:
         assert second is first
 
 
 def test_a_font_that_was_replaced_is_loaded_anew(tmp_path):
     path = write_font(tmp_path / "a.sf2", peak=0.5)
-    file = NamedFile(name="a.sf2").found(path)
-    loud = peak_db(rendered(notes(0), file, **DRY).whole())
+    loud = peak_db(rendered(notes(0), held("a.sf2", path), **DRY).whole())
     os.replace(write_font(tmp_path / "b.sf2", peak=0.25), path)
-    quiet = peak_db(rendered(notes(0), file, **DRY).whole())
+    quiet = peak_db(rendered(notes(0), held("a.sf2", path), **DRY).whole())
     assert loud - quiet == pytest.approx(6.02, abs=0.05)
 
 
 def test_fonts_that_nobody_plays_go_first_used_first_when_memory_is_short(tmp_path):
-    files = [NamedFile(name=f"{n}.sf2").found(write_font(tmp_path / f"{n}.sf2")) for n in range(3)]
-    size = files[0].path.stat().st_size
+    files = [InputFile(write_font(tmp_path / f"{n}.sf2")) for n in range(3)]
+    size = files[0].size
     fonts = Shelf(kept_bytes=2 * size)
     with fonts.borrow(files[0]) as held:
         for file in files[1:]:
