@@ -51,6 +51,7 @@ from handlers.errors import (
 )
 from handlers.measured import Measured
 from handlers.registry import find
+from handlers.smf.clock import duration as midi_seconds
 from rules.match import SoundFacts
 from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
@@ -94,7 +95,7 @@ class _Attempt:
         claim = self.claim
         source, midi = self._source(order)
         if order.choose:
-            order = resolve(order, _facts(order, source))
+            order = resolve(order, _facts(order, source, midi))
         self.order = order
         self.operations = [find(step.op) for step in order.steps]
         _check_start(self.operations, midi)
@@ -147,7 +148,7 @@ class _Attempt:
                 story.before = before.facts()
             finished = story.keep(self.context)
             return HandOver(next_step=stop, lane=lane, carried=carried, finished=finished)
-        return Finished(result=self._deliver(source, outcome, story, before, monitor))
+        return Finished(result=self._deliver(source, midi, outcome, story, before, monitor))
 
     # -- opening ---------------------------------------------------------------------------
     def _source(self, order: Order) -> tuple[Blocks | None, Midi | None]:
@@ -217,6 +218,7 @@ class _Attempt:
     def _deliver(
         self,
         source: Blocks | None,
+        midi: Midi | None,
         outcome: chain.Outcome,
         story: _Story,
         before: Measured | None,
@@ -225,7 +227,7 @@ class _Attempt:
         delivery = self.order.delivery
         if delivery is None:
             return story.result()
-        names = _Names(self.order, delivery, self.claim.id, source, story)
+        names = _Names(self.order, delivery, self.claim.id, source or midi, story)
         wants_sound = delivery.sound
         if wants_sound == "changed":
             wants_sound = story.changed
@@ -426,7 +428,12 @@ class _Names:
     """Names for what one job delivers."""
 
     def __init__(
-        self, order: Order, delivery: Delivery, job: str, source: Blocks | None, story: _Story
+        self,
+        order: Order,
+        delivery: Delivery,
+        job: str,
+        source: Blocks | Midi | None,
+        story: _Story,
     ) -> None:
         now = datetime.now(UTC).astimezone()
         name = order.sound.name if order.sound else order.names.get("name", "mix")
@@ -446,9 +453,9 @@ class _Names:
             "job": job,
         }
         tags: Mapping[str, tuple[str, ...]] = {}
-        if source is not None:
-            if "{duration" in delivery.name + delivery.side_name:
-                self._fields["duration"] = source.duration
+        if source is not None and "{duration" in delivery.name + delivery.side_name:
+            self._fields["duration"] = _length(source)
+        if isinstance(source, Blocks):
             self._fields["sample_rate"] = source.rate
             self._fields["channels"] = source.channels
             tags = source.facts.metadata.tags if source.facts else {}
@@ -524,18 +531,25 @@ def _check_start(operations: list[Operation], midi: Midi | None) -> None:
         raise wrong
 
 
-def _facts(order: Order, source: Blocks | None) -> SoundFacts:
-    """What the rules that travel with the order ask of the sound's header."""
+def _facts(order: Order, source: Blocks | None, midi: Midi | None) -> SoundFacts:
+    """What the rules that travel with the order ask of the file's header."""
+    given = source or midi
+    # Where the container does not tell, the length costs a pass: only if a rule asks.
+    duration = _length(given) if given is not None and "duration" in asked(order) else None
     if source is None:
-        return SoundFacts()
+        return SoundFacts(duration=duration)
     metadata = source.facts.metadata if source.facts else Metadata()
     return SoundFacts(
-        # Where the container does not tell, the length costs a pass: only if a rule asks.
-        duration=source.duration if "duration" in asked(order) else None,
+        duration=duration,
         channels=source.channels,
         sample_rate=source.rate,
         tags=metadata.tags,
     )
+
+
+def _length(source: Blocks | Midi) -> float:
+    """Seconds."""
+    return midi_seconds(source) if isinstance(source, Midi) else source.duration
 
 
 def _segment(operations: list[Operation], start: int) -> tuple[int, Lane | None]:

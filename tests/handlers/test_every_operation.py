@@ -16,6 +16,7 @@ from handlers.declare import Example, Operation
 from handlers.errors import AudiollaError
 from handlers.hearing import Heard
 from handlers.registry import operations
+from tests.scores import music
 from tests.sounds import as_blocks, difference_db, noise, silence, sound, speech, write_wav
 
 OPERATIONS = operations()
@@ -80,6 +81,8 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
             samples = audio.samples.copy()
             samples.flags.writeable = False
             given[declared.name] = audio.like(samples)
+        elif declared.kind == "midi":
+            given[declared.name] = music()
         elif declared.item:
             given[declared.name] = [declared.item().opened(as_blocks(audio, block))] * 2
         elif declared.required:
