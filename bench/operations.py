@@ -208,6 +208,56 @@ def silero(bench: Bench) -> Callable[[], Any]:
     return run
 
 
+def librosa_heard(bench: Bench) -> Any:
+    """The sound as `librosa.load` gives it: mono at 22,050 Hz."""
+    import librosa
+
+    return librosa.resample(librosa.to_mono(bench.audio.samples), orig_sr=RATE, target_sr=22050)
+
+
+def librosa_beats(bench: Bench) -> Callable[[], Any]:
+    """Its beat tracker, as it comes."""
+    import librosa
+
+    return lambda: librosa.beat.beat_track(y=librosa_heard(bench))
+
+
+def librosa_onsets(bench: Bench) -> Callable[[], Any]:
+    """Its onset detector, as it comes."""
+    import librosa
+
+    return lambda: librosa.onset.onset_detect(y=librosa_heard(bench))
+
+
+def librosa_match(bench: Bench) -> Callable[[], Any]:
+    """Its beat tracker, then Signalsmith Stretch."""
+    import python_stretch
+
+    beats = librosa_beats(bench)
+
+    def run() -> Any:
+        tempo = float(np.atleast_1d(beats()[0])[0])
+        stretch = python_stretch.Signalsmith.Stretch(1)
+        stretch.preset(2, RATE)
+        stretch.setTimeFactor(126 / tempo)
+        return stretch.process(bench.audio.samples)
+
+    return run
+
+
+def librosa_loops(bench: Bench) -> Callable[[], Any]:
+    """Its beats, chroma by beat, and how alike all beats are."""
+    import librosa
+
+    def run() -> Any:
+        samples = librosa_heard(bench)
+        _, beats = librosa.beat.beat_track(y=samples)
+        chroma = librosa.util.sync(librosa.feature.chroma_stft(y=samples), beats)
+        return librosa.segment.recurrence_matrix(chroma, mode="affinity", sym=True)
+
+    return run
+
+
 def matchering(bench: Bench) -> Callable[[], Any]:
     """Its stages over the whole sound, its own limiter at the end."""
     with warnings.catch_warnings():
@@ -276,6 +326,12 @@ ROWS = [
     Row("split", {"mode": "silence", "threshold_db": -40.0}, {
         "sox": sox("silence", "1", "0.01", "1%", "1", "0.5", "1%", ":", "newfile", ":",
                    "restart")}, label="silence"),
+    Row("beats", {}, {"librosa": librosa_beats}),
+    Row("onsets", {}, {"librosa": librosa_onsets}),
+    Row("beat_slice", {}, {"librosa": librosa_beats}),
+    Row("thumbnail", {}, {"librosa": librosa_onsets}),
+    Row("loop_point", {}, {"librosa": librosa_loops}),
+    Row("bpm_match", {"target_bpm": 126.0}, {"librosa, signalsmith": librosa_match}),
     Row("vad", {}, {"silero by frame": silero}),
     Row("waveform", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",
