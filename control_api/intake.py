@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from control_api.fields import Fields, SoundFields
+from control_api.fields import SPEC, Fields, SoundFields
 from control_api.forms import Form
 from control_api.ports import Service, Upload
 from control_api.wire import from_json
@@ -52,12 +52,15 @@ def read_request(
         AudiollaError: the first thing that is wrong with it.
     """
     op = fields.op
+    if fields.takes_spec:
+        _unfold(form)
     unknown = sorted(form.names - fields.names)
     if unknown:
         known = ", ".join(sorted(fields.names))
-        raise MistypedParameter(
-            f"{op.name} has no field {unknown[0]}; it has: {known}", field=unknown[0]
-        )
+        # Within a document a wrong name is a wrong value of it.
+        within = fields.takes_spec and unknown[0] in form.values
+        error = BadParameter if within else MistypedParameter
+        raise error(f"{op.name} has no field {unknown[0]}; it has: {known}", field=unknown[0])
     params = op.read_params(_raw_params(fields, form, path_params), strict=form.is_json)
     background = bool(_typed(bool, "async_job", form) or False)
     webhook_url = _webhook_url(form)
@@ -84,12 +87,30 @@ def read_request(
     return Request(order, background, webhook_url, target, output_path)
 
 
+def _unfold(form: Form) -> None:
+    """Take the JSON text in `spec` for what a JSON body would have been."""
+    text = form.text(SPEC)
+    if text is None:
+        return
+    value = from_json(text, SPEC)
+    if not isinstance(value, dict):
+        raise BadParameter(f"{SPEC} must be a JSON object of names and values", field=SPEC)
+    twice = sorted(form.names & set(value))
+    if twice:
+        raise BadParameter(f"{twice[0]} is given beside {SPEC} and in it", field=twice[0])
+    del form.texts[SPEC]
+    form.take_json(value)
+
+
 def _raw_params(fields: Fields, form: Form, path_params: Mapping[str, str]) -> dict[str, Any]:
     raw: dict[str, Any] = dict(path_params)
     for name in fields.params & form.names:
         if name in path_params:
             raise BadParameter(f"{name} is given in the path already", field=name)
         raw[name] = _listed(form, name) if name in fields.repeatable else form.value(name)
+        if form.is_json and name in form.texts:
+            # Beside a JSON body the query string may carry further parameters, as text.
+            raw[name] = fields.op.from_text(name, raw[name])
     return raw
 
 

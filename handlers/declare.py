@@ -17,20 +17,23 @@ What a signature may say:
 - `Blocks`: the sound piece by piece (flat memory; may be iterated more than
   once, each time a new pass: say how often with `passes`). `Heard`: a sound to
   listen to, through features that are computed once for all who ask; `hears`
-  says which. `Audio`: the whole sound. `Midi`: a MIDI file. The first one is
+  says which. `Audio`: the whole sound. `Midi`: a MIDI file. `SourceFile`: the
+  file that the sound lies in, before any step has changed it. The first one is
   the operation's sound; further ones keep their names on every surface.
 - `X | None`: may be left out. `Annotated[X, "sentence"]`: help text.
 - `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each;
   `Annotated[list[Item], MinLen(2)]` says how many it needs.
 - `list[NamedSound] | None`: sounds that parameters name (`NamesSound`); surfaces
   resolve the names, the operation finds each sound by its name and sees no path.
+  `list[NamedFile] | None`: the same for files that are no sounds.
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
 - `scratch: Scratch`: names a folder for a file too large for memory.
 - Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
-  does one `dict[str, Blocks]`, any number of sounds by name.
+  does one `dict[str, Blocks]`, any number of sounds by name. A report may give a
+  `FileCopy`.
 """
 
 from __future__ import annotations
@@ -44,16 +47,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import MinLen
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from handlers.artifacts import (
     Audio,
     Blocks,
     Midi,
+    NamedFile,
     NamedSound,
     Png,
     Result,
     SoundItem,
+    SourceFile,
     Svg,
     Video,
     artifact_types,
@@ -91,6 +96,14 @@ class Params(BaseModel):
     """The parameters of one operation: frozen, no unknown names, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Spec(Params):
+    """Parameters that are one document: a song, a drum pattern.
+
+    REST takes it as the JSON body, or as JSON text in the form field `spec`. What
+    is missing or mistyped in it is a wrong value of the document: `BadParameter`.
+    """
 
 
 class Missing(ValueError):
@@ -148,7 +161,7 @@ class Input:
     """One sound, MIDI file or list of sounds that an operation takes."""
 
     name: str
-    kind: Literal["blocks", "heard", "audio", "midi", "items"]
+    kind: Literal["blocks", "heard", "audio", "midi", "file", "items"]
     required: bool
     doc: str
     item: type[SoundItem] | None = None
@@ -249,6 +262,11 @@ class Operation:
         """True when its first sound is its only required input."""
         return self.sound is not None and not any(i.required for i in self.inputs[1:])
 
+    @property
+    def takes_spec(self) -> bool:
+        """True when its parameters are one document."""
+        return issubclass(self.params, Spec)
+
     def read_params(self, raw: Mapping[str, Any], *, strict: bool = False) -> Params:
         """Check raw values and turn them into the parameter model.
 
@@ -258,7 +276,7 @@ class Operation:
 
         Raises:
             MistypedParameter: a name is missing or unknown, or a value cannot
-                be read as its type.
+                be read as its type; not for a `Spec`.
             BadParameter: a value is out of range, or its parts do not fit.
         """
         data = dict(raw)
@@ -268,6 +286,19 @@ class Operation:
             return self.params.model_validate(data, strict=strict)
         except ValidationError as wrong:
             raise self._refusal(wrong) from None
+
+    def from_text(self, name: str, text: Any) -> Any:
+        """The value that a parameter given as text stands for, where others have JSON's types.
+
+        Raises:
+            MistypedParameter: it cannot be read as its type.
+        """
+        field = _field_by_any_name(self.params, name)
+        try:
+            return TypeAdapter(field.annotation).validate_python(self._from_text(name, text))
+        except ValidationError as wrong:
+            said = f"{name} = {_shown(text)}: {wrong.errors()[0]['msg']}"
+            raise MistypedParameter(said, field=name) from None
 
     def sounds_named(self, params: Params) -> Mapping[str, Sequence[str]]:
         """Sounds that these parameters name, once each: input to names, in their order."""
@@ -315,7 +346,8 @@ class Operation:
         )
         # A JSON parameter with wrong parts is a wrong value; only a whole one can be mistyped.
         nested = len(loc) > 1 or (first["type"] != "missing" and self.structured(top))
-        error = MistypedParameter if mistyped and not nested else BadParameter
+        plain = mistyped and not nested and not self.takes_spec
+        error = MistypedParameter if plain else BadParameter
         return error(text, field=where)
 
 
@@ -481,7 +513,8 @@ def _read_signature(
 
 def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:
     wanted = {marker.input for marker in _markers(params, set())}
-    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, NamedSound)}:
+    kinds = (NamedSound, NamedFile)
+    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, kinds)}:
         raise TypeError(f"{name}: a parameter names sounds of {missing}: list[NamedSound] | None")
     return tuple(replace(i, named=i.name in wanted) for i in inputs)
 
@@ -523,11 +556,12 @@ def _least(hint: Any) -> int:
     return max(limits, default=1)
 
 
-_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi"]] = {
+_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi", "file"]] = {
     Blocks: "blocks",
     Heard: "heard",
     Audio: "audio",
     Midi: "midi",
+    SourceFile: "file",
 }
 _FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Svg: "svg", Midi: "midi", Video: "video"}
 

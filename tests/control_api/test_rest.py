@@ -261,6 +261,64 @@ def test_a_json_body_is_checked_strictly(client, service, body, status, says):
     assert says in detail(answer)
 
 
+SONG = {"tempo_bpm": 90, "tracks": [{"notes": [{"pitch": 60, "duration_beats": 1}]}]}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(
+            {"body": json.dumps(SONG), "headers": {"Content-Type": "application/json"}},
+            id="as the body",
+        ),
+        pytest.param(multipart(("spec", json.dumps(SONG))), id="in a field of a form"),
+        pytest.param(
+            multipart(("tempo_bpm", "90"), ("tracks", json.dumps(SONG["tracks"]))),
+            id="field by field",
+        ),
+    ],
+)
+def test_a_document_comes_as_a_body_or_in_a_form_and_options_in_the_query(client, service, sent):
+    url = "/v1/midi/compose"
+    client.simulate_post(url, query_string="output_path=midi/song.mid", **sent)
+
+    order = ordered(service)
+    assert order.steps[0].params == SONG
+    assert order.delivery.name == "song.mid"
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        pytest.param("[]", "must be a JSON object", id="no object"),
+        pytest.param("{", "JSON", id="cut off"),
+        pytest.param("{}", "tracks is required", id="something missing"),
+        pytest.param('{"tempo_bpm": "fast", "tracks": []}', "tempo_bpm", id="a wrong type"),
+        pytest.param('{"tempo": 90, "tracks": []}', "no field tempo", id="an unknown name"),
+        pytest.param(
+            '{"tracks": [{"notes": [{"duration_beats": 1}]}]}',
+            "tracks[0].notes[0].pitch is required",
+            id="a note without a pitch",
+        ),
+    ],
+)
+def test_whatever_is_wrong_in_a_document_is_a_bad_request(client, spec, says):
+    for sent in (
+        multipart(("spec", spec)),
+        {"body": spec, "headers": {"Content-Type": "application/json"}},
+    ):
+        answer = client.simulate_post("/v1/midi/compose", **sent)
+        assert answer.status_code == 400, answer.text
+        assert says in detail(answer)
+
+
+def test_a_document_and_a_field_of_it_are_not_both_taken(client):
+    sent = multipart(("spec", json.dumps(SONG)), ("tempo_bpm", "80"))
+    answer = client.simulate_post("/v1/midi/compose", **sent)
+    assert answer.status_code == 400
+    assert "tempo_bpm is given beside spec and in it" in detail(answer)
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "status"),
     [
