@@ -22,6 +22,7 @@ from daemon import scratch
 from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
+from daemon.settings import Settings
 from handlers import chain
 from handlers.artifacts import (
     Blocks,
@@ -52,6 +53,7 @@ from handlers.errors import (
 from handlers.measured import Measured
 from handlers.registry import find
 from handlers.smf.clock import duration as midi_seconds
+from handlers.soundfonts import shelf
 from rules.match import SoundFacts
 from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
@@ -65,6 +67,11 @@ _ROLES = {
     FileCopy: "file",
     TextFile: "markers",
 }
+
+
+def prepare(settings: Settings) -> None:
+    """Tell the handlers of this process what they need to know of the settings."""
+    shelf.default = settings.soundfont
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:

@@ -1,6 +1,7 @@
 """The runner on real files: what is opened, run, named, written and reported."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from handlers import registry
 from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, describe
 from handlers.errors import BadParameter, Cancelled, NoSuchFile, StorageFull, UnreadableInput
+from handlers.soundfonts import DEFAULT, shelf
 from rules.match import Conditions
 from rules.orders import Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
 from rules.plan import NoRuleMatches
+from tests.fonts import write_font
 from tests.handlers.codecs.tools import by_ffmpeg
 from tests.handlers.tagging.making import png
 from tests.scores import music
-from tests.sounds import ffmpeg_loudness, noise, tone, write_wav
+from tests.sounds import ffmpeg_loudness, noise, read_sound, tone, write_wav
 
 
 class Here:
@@ -507,3 +510,32 @@ def test_a_damaged_midi_file_says_so_when_a_rule_asks_for_its_length(tmp_path):
     )
     with pytest.raises(UnreadableInput, match="MTrk at byte"):
         run(Order(sound=SoundRef(path=path, name="song.mid"), choose=[choice]), Here(tmp_path))
+
+
+def test_a_soundfont_that_a_step_names_reaches_it_without_its_path(tmp_path):
+    score, font = tmp_path / "song.mid", write_font(tmp_path / "of a name of ours")
+    score.write_bytes(music().data)
+    step = StepOrder(
+        op="midi_render",
+        params={"soundfont_path": "sine.sf2", "reverb_level": 0.0},
+        items={
+            "fonts": [ItemRef(sound=SoundRef(path=font, name="x"), settings={"name": "sine.sf2"})]
+        },
+    )
+    out = Delivery(folder=tmp_path / "out")
+    done = run(
+        Order(sound=SoundRef(path=score, name="song.mid"), steps=[step], delivery=out),
+        Here(tmp_path),
+    )
+
+    assert done.result["descriptor"]["soundfont_path"] == "sine.sf2"
+    assert [o["role"] for o in done.result["outputs"]] == ["sound"]
+    assert read_sound(tmp_path / "out" / "song.wav").samples.any()
+
+
+def test_the_font_of_the_settings_is_that_of_jobs_that_name_none(tmp_path, monkeypatch):
+    font = write_font(tmp_path / "house.sf2")
+    monkeypatch.setattr(shelf, "default", shelf.default)
+    runner.prepare(Settings(data_dir=tmp_path, soundfont=font))
+    assert os.path.samefile(shelf.chosen(None, None).path, font)
+    assert Settings(data_dir=tmp_path).soundfont == DEFAULT
