@@ -1,0 +1,1 @@
+"""What can be heard in a sound: features that analyses share, one topic per module."""
