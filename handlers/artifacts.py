@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -283,14 +283,15 @@ class Result(BaseModel):
 
     Fields that hold an artifact become deliverables, and so does a dict of
     sounds by name, where their number is not known beforehand; all others are
-    the descriptor, as JSON. A Result without artifacts is a report.
+    the descriptor, as JSON. A Result without artifacts is a report; it may have
+    some that are None unless they were asked for (`midi: Midi | None = None`).
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
     def descriptor(self) -> dict[str, Any]:
         """The fields that are facts, ready for JSON."""
-        deliver = {name for name, value in self._fields() if _artifacts_of(name, value)}
+        deliver = {name for name in type(self).model_fields if self._delivers(name)}
         return self.model_dump(mode="json", exclude=deliver)
 
     def artifacts(self) -> list[tuple[str, Artifact]]:
@@ -300,8 +301,19 @@ class Result(BaseModel):
         """
         return [found for field in self._fields() for found in _artifacts_of(*field)]
 
+    @classmethod
+    def _delivers(cls, name: str) -> bool:
+        return bool(artifact_types(cls.model_fields[name].annotation))
+
     def _fields(self) -> list[tuple[str, Any]]:
         return [(name, getattr(self, name)) for name in type(self).model_fields]
+
+
+def artifact_types(annotation: Any) -> tuple[type[Any], ...]:
+    """The artifacts that a type may hold: `Midi | None`, `dict[str, Blocks]`, ..."""
+    if annotation in get_args(Artifact):
+        return (annotation,)
+    return tuple(found for part in get_args(annotation) for found in artifact_types(part))
 
 
 def _artifacts_of(name: str, value: Any) -> list[tuple[str, Artifact]]:

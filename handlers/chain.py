@@ -11,16 +11,19 @@ is small enough; a larger one is computed again.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from handlers.artifacts import Audio, Blocks, File, Midi, Png, Result, Samples, SoundItem, Video
 from handlers.declare import Operation, Params
 from handlers.errors import AudiollaError, BadParameter, MissingInput
+from handlers.hearing import Feature, Heard
 
 Further = Blocks | Midi | list[SoundItem]
 
@@ -67,6 +70,16 @@ class Outcome:
     sounds: dict[str, Blocks] = field(default_factory=dict)
     files: list[SideFile] = field(default_factory=list)
     reports: list[StepReport] = field(default_factory=list)
+
+
+class Recall(Protocol):
+    """Facts that listening steps have found before, by what they were found in and how."""
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The facts kept under this key."""
+
+    def put(self, key: str, facts: dict[str, Any]) -> None:
+        """Keep facts."""
 
 
 class Monitor:
@@ -120,6 +133,8 @@ class Desk:
     scratch: Callable[[], Path]
     #: Bytes up to which a sound is kept in memory between two passes, or collected whole.
     memory: int
+    #: What was heard before; None remembers nothing.
+    recall: Recall | None = None
 
 
 def passes_of(steps: Sequence[Operation]) -> int:
@@ -162,6 +177,7 @@ def run(
     monitor: Monitor,
     *,
     first: int = 0,
+    content: Callable[[], str] | None = None,
 ) -> Outcome:
     """Run `steps` over `sound`; the outcome's sound is computed when it is read.
 
@@ -169,24 +185,93 @@ def run(
         sound: what flows through the chain; None when the first step takes a
             list of sounds.
         first: index of the first step in the user's chain, for errors.
+        content: names the content of `sound` (a hash), for `desk.recall`.
 
     Raises:
         AudiollaError: with `step` and `op` set.
     """
     outcome = Outcome(sound)
+    listening = _Listening(steps, desk.recall, content)
     for index, step in enumerate(steps, start=first):
         try:
-            _run_one(outcome, index, step, desk, monitor)
+            facts = listening.recalled(step)
+            if facts is not None:
+                outcome.reports.append(_report(index, step, facts))
+                continue
+            result = _run_one(outcome, index, step, desk, monitor, listening)
+            listening.keep(step, result)
+            before = outcome.sound
+            _sort_out(outcome, index, step, result)
+            if outcome.sound is not before:
+                listening.changed(step)
         except AudiollaError as wrong:
             raise _at(index, step.op, wrong) from wrong.__cause__
     return outcome
 
 
-def _run_one(outcome: Outcome, index: int, step: Step, desk: Desk, monitor: Monitor) -> None:
+class _Listening:
+    """What steps hear in the sound that they share, and what was heard in it before."""
+
+    def __init__(
+        self, steps: Sequence[Step], recall: Recall | None, content: Callable[[], str] | None
+    ) -> None:
+        self._steps = steps
+        self._recall = recall
+        self._content = content
+        #: What was done to the source so far; with its content it names the sound.
+        self._done: list[list[Any]] = []
+        self._heard: Heard | None = None
+
+    def to(self, sound: Blocks, step: Step) -> Heard:
+        """The sound for a step to listen to."""
+        if self._heard is None:
+            self._heard = Heard(sound, self._expected(step))
+        return self._heard.asked_by(step.op.name, step.op.features(step.params))
+
+    def _expected(self, step: Step) -> Iterator[Feature[Any]]:
+        """What this step and those after it ask for, as long as the sound stays the same."""
+        at = next(i for i, other in enumerate(self._steps) if other is step)
+        for later in self._steps[at:]:
+            yield from later.op.features(later.params)
+            if later.op.may_give_sound:
+                return
+
+    def changed(self, step: Step) -> None:
+        """The sound is another one from here on."""
+        self._heard = None
+        if step.further:
+            # What the further sounds hold is not known here.
+            self._content = None
+        self._done.append([step.op.revision(step.params), step.params.model_dump(mode="json")])
+
+    def recalled(self, step: Step) -> dict[str, Any] | None:
+        """The step's facts, if they are known already."""
+        key = self._key(step)
+        return None if key is None or self._recall is None else self._recall.get(key)
+
+    def keep(self, step: Step, result: Any) -> None:
+        """Keep the step's facts; files are made anew each time."""
+        key = self._key(step)
+        if key is not None and self._recall is not None and not result.artifacts():
+            self._recall.put(key, result.descriptor())
+
+    def _key(self, step: Step) -> str | None:
+        if self._recall is None or self._content is None or not step.op.listens:
+            return None
+        if step.op.kind != "json" or step.further:
+            return None
+        told = [step.op.revision(step.params), step.params.model_dump(mode="json")]
+        named = json.dumps([self._content(), *self._done, told], sort_keys=True)
+        return hashlib.sha256(named.encode()).hexdigest()
+
+
+def _run_one(
+    outcome: Outcome, index: int, step: Step, desk: Desk, monitor: Monitor, listening: _Listening
+) -> Any:
     op = step.op
     call: dict[str, Any] = {}
     for declared in op.inputs:
-        given: Further | Audio | None
+        given: Further | Audio | Heard | None
         if declared is op.sound:
             if outcome.sound is None:
                 raise MissingInput(f"{op.name} needs a sound")
@@ -203,12 +288,14 @@ def _run_one(outcome: Outcome, index: int, step: Step, desk: Desk, monitor: Moni
             given = _collected(given, desk, f"{index}-{declared.name}")
             if declared is op.sound and not op.changes_sound:
                 outcome.sound = given.blocks()
+        if isinstance(given, Blocks) and declared.kind == "heard":
+            given = listening.to(given, step) if declared is op.sound else Heard(given)
         call[declared.name] = given
     if op.params_name:
         call[op.params_name] = step.params
     if op.wants_progress:
         call["progress"] = monitor.within(op.name)
-    _sort_out(outcome, index, step, op.func(**call))
+    return op.func(**call)
 
 
 def _sort_out(outcome: Outcome, index: int, step: Step, result: Any) -> None:
@@ -233,8 +320,11 @@ def _sort_out(outcome: Outcome, index: int, step: Step, result: Any) -> None:
         outcome.sound = None
         outcome.sounds = sounds
         outcome.changed = True
-    params = step.params.model_dump(mode="json")
-    outcome.reports.append(StepReport(index, op.name, params, facts))
+    outcome.reports.append(_report(index, step, facts))
+
+
+def _report(index: int, step: Step, facts: dict[str, Any]) -> StepReport:
+    return StepReport(index, step.op.name, step.params.model_dump(mode="json"), facts)
 
 
 def _collected(sound: Blocks, desk: Desk, name: str) -> Audio:

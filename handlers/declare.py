@@ -15,9 +15,10 @@ and the docs are computed from the resulting `Operation`.
 What a signature may say:
 
 - `Blocks`: the sound piece by piece (flat memory; may be iterated more than
-  once, each time a new pass: say how often with `passes`). `Audio`: the whole
-  sound. `Midi`: a MIDI file. The first one is the operation's sound; further
-  ones keep their names on every surface.
+  once, each time a new pass: say how often with `passes`). `Heard`: a sound to
+  listen to, through features that are computed once for all who ask; `hears`
+  says which. `Audio`: the whole sound. `Midi`: a MIDI file. The first one is
+  the operation's sound; further ones keep their names on every surface.
 - `X | None`: may be left out. `Annotated[X, "sentence"]`: help text.
 - `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each;
   `Annotated[list[Item], MinLen(2)]` says how many it needs.
@@ -52,8 +53,10 @@ from handlers.artifacts import (
     Result,
     SoundItem,
     Video,
+    artifact_types,
 )
 from handlers.errors import AudiollaError, BadParameter, MistypedParameter
+from handlers.hearing import Feature, Heard, with_needs
 
 CATEGORIES: Mapping[str, str] = {
     "separation": "Take a mix apart into stems or layers.",
@@ -77,6 +80,7 @@ CATEGORIES: Mapping[str, str] = {
 """The contract's 17 categories, in its order."""
 
 Lane = Literal["cpu", "gpu"]
+Hears = tuple[Feature[Any], ...] | Callable[[Any], tuple[Feature[Any], ...]]
 Kind = Literal["audio", "zip", "png", "midi", "video", "json"]
 
 
@@ -134,7 +138,7 @@ class Input:
     """One sound, MIDI file or list of sounds that an operation takes."""
 
     name: str
-    kind: Literal["blocks", "audio", "midi", "items"]
+    kind: Literal["blocks", "heard", "audio", "midi", "items"]
     required: bool
     doc: str
     item: type[SoundItem] | None = None
@@ -165,6 +169,8 @@ class Operation:
     #: Result fields that are sounds, in order; empty when the result is one bare artifact, or
     #: a dict of sounds whose names only the result knows.
     sounds: tuple[str, ...]
+    #: Artifacts that a report gives only when its parameters ask for them: field to type.
+    extras: Mapping[str, type[Any]]
     #: Result field to response header.
     headers: Mapping[str, str]
     summary: str
@@ -176,6 +182,8 @@ class Operation:
     examples: tuple[Example, ...]
     lane: Lane
     engines: tuple[str, ...]
+    #: The features that it asks its sound for; from its parameters where they decide.
+    hears: Hears
     #: Whole passes over its sound, for progress: 2 for measure-then-apply.
     passes: int
     #: Listed as a pipeline operation by the contract.
@@ -199,7 +207,26 @@ class Operation:
     @property
     def streams(self) -> bool:
         """True when it takes its sound in blocks: neighbours fuse into one pass."""
-        return self.sound is not None and self.sound.kind == "blocks"
+        return self.sound is not None and self.sound.kind in ("blocks", "heard")
+
+    @property
+    def listens(self) -> bool:
+        """True when it takes its sound to listen to."""
+        return self.sound is not None and self.sound.kind == "heard"
+
+    def features(self, params: Params) -> tuple[Feature[Any], ...]:
+        """The features that it asks its sound for."""
+        return self.hears(params) if callable(self.hears) else self.hears
+
+    def revision(self, params: Params) -> str:
+        """Its version and those of all features that it stands on: names what its results are."""
+        needed = sorted(f"{f.name}={f.version}" for f in with_needs(self.features(params)))
+        return ",".join([f"{self.name}={self.version}", *needed])
+
+    @property
+    def may_give_sound(self) -> bool:
+        """True when a sound comes out, be it only when parameters ask for it."""
+        return self.changes_sound or any(kind in (Blocks, Audio) for kind in self.extras.values())
 
     @property
     def changes_sound(self) -> bool:
@@ -321,6 +348,7 @@ def describe(
     tool_aliases: Sequence[str] = (),
     lane: Lane = "cpu",
     engines: Sequence[str] = (),
+    hears: Hears = (),
     passes: int = 1,
     pipeline: bool = False,
     batch: bool = False,
@@ -340,6 +368,8 @@ def describe(
         tool_aliases: further names of the tool.
         lane: the worker it needs.
         engines: slugs of the engines that it stands on.
+        hears: the features that it asks a `Heard` sound for, or a function that
+            gives them from its parameters.
         passes: how often it reads its sound.
         pipeline: the contract lists it as a pipeline operation.
         batch: usable in `/v1/batch`.
@@ -361,6 +391,7 @@ def describe(
     hints = get_type_hints(func, include_extras=True)
     inputs = _with_named(name, inputs, params)
     kind, result, sounds, headers = _read_result(name, hints["return"])
+    extras = _optional_artifacts(result) if kind == "json" else {}
     declared = Operation(
         name=name,
         func=func,
@@ -371,6 +402,7 @@ def describe(
         kind=kind,
         result=result,
         sounds=sounds,
+        extras=extras,
         headers=headers,
         summary=doc.splitlines()[0].rstrip(),
         doc=doc,
@@ -381,6 +413,7 @@ def describe(
         examples=tuple(examples),
         lane=lane,
         engines=tuple(engines),
+        hears=hears,
         passes=passes,
         pipeline=pipeline,
         batch=batch,
@@ -479,8 +512,9 @@ def _least(hint: Any) -> int:
     return max(limits, default=1)
 
 
-_INPUT_KINDS: Mapping[Any, Literal["blocks", "audio", "midi"]] = {
+_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi"]] = {
     Blocks: "blocks",
+    Heard: "heard",
     Audio: "audio",
     Midi: "midi",
 }
@@ -516,6 +550,11 @@ def _read_result(name: str, hint: Any) -> tuple[Kind, type[Any], tuple[str, ...]
     elif sounds:
         kind = "audio" if len(sounds) == 1 else "zip"
     return kind, bare, tuple(sounds), headers
+
+
+def _optional_artifacts(result: type[Result]) -> dict[str, type[Any]]:
+    found = {name: artifact_types(info.annotation) for name, info in result.model_fields.items()}
+    return {name: kinds[0] for name, kinds in found.items() if kinds}
 
 
 def _split_annotated(hint: Any) -> tuple[Any, str]:

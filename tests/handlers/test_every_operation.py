@@ -12,6 +12,7 @@ import yaml
 from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Video
 from handlers.declare import Example, Operation
 from handlers.errors import AudiollaError
+from handlers.hearing import Heard
 from handlers.registry import operations
 from tests.sounds import as_blocks, difference_db, noise, silence, sound, speech
 
@@ -42,7 +43,12 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
     """Run the operation with `audio` wherever it takes a sound, in read-only pieces."""
     given: dict[str, Any] = {}
     for declared in op.inputs:
-        if not (declared.required or declared.many):
+        if declared.kind == "heard":
+            # As a chain hands it over: only what was declared may be asked for.
+            example_params = op.read_params(example.params, strict=True)
+            features = op.features(example_params)
+            given[declared.name] = Heard(as_blocks(audio, block)).asked_by(op.name, features)
+        elif not (declared.required or declared.many):
             # One that may be left out can exclude what an example asks for.
             given[declared.name] = None
         elif declared.kind == "blocks":
