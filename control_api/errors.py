@@ -6,7 +6,6 @@ Every 4xx and 5xx answer is `{"detail": "<sentence>"}` as JSON; `field`, `hint`,
 
 from __future__ import annotations
 
-import errno
 import logging
 from typing import Any
 
@@ -16,7 +15,7 @@ from control_api.ports import Job
 from control_api.routes import App
 from control_api.wire import to_json
 from handlers import errors
-from handlers.errors import AudiollaError
+from handlers.errors import DISK_FULL, AudiollaError
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,8 +40,6 @@ STATUS: dict[type[AudiollaError], int] = {
     AudiollaError: 500,
 }
 """The contract's statuses; 409, 500 and 507 where it is silent."""
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UnknownJob(AudiollaError):
@@ -135,7 +132,7 @@ def _no_memory(
 def _storage(
     req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, Any]
 ) -> None:
-    if error.errno in _DISK_FULL:
+    if error.errno in DISK_FULL:
         _write(resp, 507, {"detail": "the server's disk is full"})
     else:
         _unexpected(req, resp, error, params)

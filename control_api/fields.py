@@ -88,9 +88,9 @@ def fields_of(op: Operation) -> Fields:
         name for field, info in op.params.model_fields.items() for name in _names(field, info)
     }
     options = dict(WAITING)
-    if op.kind != "json":
+    if op.kind != "json" or op.extras:
         options |= DESTINATIONS
-    if op.changes_sound:
+    if op.may_give_sound:
         options |= ENCODING
     # A parameter may bear a superset option's name (a bitcrusher's bit_depth); it goes first.
     for name in ("bit_depth", "bitrate", "quality"):

@@ -116,7 +116,7 @@ def _typed(kind: Any, name: str, form: Form) -> Any:
 
 
 def _encoding(fields: Fields, form: Form) -> Encoding:
-    if not fields.op.changes_sound:
+    if not fields.op.may_give_sound:
         return Encoding()
     options = fields.options
     return encoding(
@@ -150,20 +150,25 @@ def _destination(
     service: Service,
 ) -> tuple[Delivery | None, str | None]:
     op = fields.op
-    if op.kind == "json":
+    if op.kind == "json" and not op.extras:
         return None, None
     path, url = form.text("output_path"), form.text("output_url")
     if path is not None and url is not None:
         raise BadParameter("give output_path or output_url, not both", field="output_url")
     if url is not None:
         raise BadParameter(f"output_url is refused: {FETCH_DISABLED}", field="output_url")
+    # Which files a report gives, if any, and so their extensions, only its step knows.
+    how: dict[str, Any] = {"encoding": target, "bundle": op.kind == "zip"}
+    if op.kind == "json":
+        how |= {"sound": "changed", "bare": path is None}
+    dot_ext = "" if op.kind == "json" else f".{extension(fields, target)}"
     if path is None and background:
-        path = f"jobs/{job_id}.{extension(fields, target)}"
+        path = f"jobs/{job_id}{dot_ext}"
     if path is None:
-        delivery = service.reply_delivery(job_id, f"{op.name}.{extension(fields, target)}")
+        delivery = service.reply_delivery(job_id, f"{op.name}{dot_ext}")
     else:
         delivery, path = service.staged_delivery(path)
-    return delivery.model_copy(update={"encoding": target, "bundle": op.kind == "zip"}), path
+    return delivery.model_copy(update=how), path
 
 
 def extension(fields: Fields, target: Encoding) -> str:

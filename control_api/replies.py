@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import falcon
 from control_api.errors import error_of_job
 from control_api.ports import Job, Output, Service
 from control_api.wire import attachment, header_text, to_json
+from handlers.artifacts import Audio, Blocks
 from handlers.declare import Kind, Operation
 from handlers.errors import StorageFailed
 from handlers.registry import operations
@@ -30,8 +32,12 @@ def answer_json(resp: falcon.Response, body: Any, status: int = 200) -> None:
     resp.data = to_json(body)
 
 
-def answer(resp: falcon.Response, op: Operation, job: Job, service: Service) -> None:
+def answer(
+    resp: falcon.Response, op: Operation, job: Job, service: Service, *, as_json: bool = False
+) -> None:
     """Answer a request whose job has ended.
+
+    With `as_json`, a sound that a report gives is not the reply but in it, as base64.
 
     Raises:
         AudiollaError: the one that the job ended with.
@@ -40,7 +46,7 @@ def answer(resp: falcon.Response, op: Operation, job: Job, service: Service) -> 
         raise error_of_job(job)
     resp.set_header("X-Job-Id", job.id)
     output = _main_output(op, job)
-    if output is None or output.staged is not None:
+    if output is None or output.staged is not None or (op.kind == "json" and as_json):
         answer_json(resp, result_of(job))
         return
     resp.content_type = output.media_type
@@ -61,7 +67,8 @@ def result_of(job: Job) -> dict[str, Any]:
     """The JSON result of a completed job, as the contract has it for its operation."""
     op = _only_operation(job)
     if op is not None and op.kind == "json":
-        return dict(job.steps[-1]["result"]) if job.steps else dict(job.descriptor)
+        facts = job.steps[-1]["result"] if job.steps else job.descriptor
+        return _placed(op, job) | dict(facts)
     result: dict[str, Any] = {}
     output = _main_output(op, job) if op is not None else None
     if output is not None:
@@ -116,8 +123,27 @@ def _only_operation(job: Job) -> Operation | None:
 
 
 def _main_output(op: Operation, job: Job) -> Output | None:
-    role = _ROLES.get(op.kind)
+    # A report may give a sound, if asked for; pictures and such are said beside its facts.
+    role = "sound" if op.kind == "json" else _ROLES[op.kind]
     return next((o for o in job.outputs if o.role == role), None)
+
+
+def _placed(op: Operation, job: Job) -> dict[str, Any]:
+    """What a report gave beside its facts: where it is, or itself as base64."""
+    told: dict[str, Any] = {}
+    first = next(iter(op.extras), None)
+    for output in job.outputs:
+        name = output.part or next(n for n, kind in op.extras.items() if kind in (Blocks, Audio))
+        if output.staged is None:
+            told[f"{name}_base64"] = base64.b64encode(output.path.read_bytes()).decode()
+            told[f"{name}_size"] = output.size
+        elif name == first:
+            told |= {"path": output.staged, "size": output.size}
+        else:
+            told |= {f"{name}_path": output.staged, f"{name}_size": output.size}
+        if output.role == "sound":
+            told["output_format"] = job.output_format
+    return told
 
 
 def _output_object(output: Output) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def taker(op: Operation, service: Service, waiting: WaitingRoom) -> Callable[...
                 with waiting.seat():
                     service.submit(submission)
                     job = service.wait(job_id, _gone(req))
-                answer(resp, op, job, service)
+                # Only who asks for nothing but JSON gets sound inside of it.
+                as_json = req.get_header("Accept", default="") == falcon.MEDIA_JSON
+                answer(resp, op, job, service, as_json=as_json)
         except BaseException:
             service.discard(job_id)
             raise

@@ -22,6 +22,7 @@ import orjson
 
 from daemon.execution import Claim, HandOver, Intent
 from daemon.settings import Settings
+from handlers.chain import Recall
 from handlers.declare import Lane
 from handlers.errors import AudiollaError, Cancelled
 
@@ -33,6 +34,8 @@ class DirectContext:
         self.scratch = scratch
         self.settings = settings
         self.lane: Lane = "cpu"
+        # Only the daemon keeps things: a command leaves nothing behind but what it was asked for.
+        self.recall: Recall | None = None
         self._tell = tell
         self._told = -1.0
         self.stopped = False

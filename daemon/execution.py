@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from daemon.settings import Settings
+from handlers.chain import Recall
 from handlers.declare import Lane
 from rules.orders import WirePath
 
@@ -88,6 +89,9 @@ class Context(Protocol):
 
     #: The lane of this worker.
     lane: Lane
+
+    #: What analyses found before; None keeps nothing.
+    recall: Recall | None
 
     def progress(self, fraction: float, step: str) -> None:
         """Say how far the job is. Cheap enough for every block.

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from handlers.errors import AudiollaError
+from handlers.errors import DISK_FULL, STORAGE_AWAY, AudiollaError
 
 if TYPE_CHECKING:
     from handlers.declare import Lane
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_PASSING = frozenset(
-    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EAGAIN}
-)
 #: Class names, because the library that raises them is not imported here.
 _OUT_OF_MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})
 
@@ -55,8 +50,8 @@ def fault_of(error: BaseException, lane: Lane) -> Fault:
     if isinstance(error, AudiollaError):
         return Fault(error.kind, error.detail, error.transient, error.field, error.hint, step, op)
     name = type(error).__name__
-    if isinstance(error, OSError) and error.errno in _FULL | _PASSING:
-        kind = "StorageFull" if error.errno in _FULL else "StorageFailed"
+    if isinstance(error, OSError) and error.errno in DISK_FULL | STORAGE_AWAY:
+        kind = "StorageFull" if error.errno in DISK_FULL else "StorageFailed"
         return Fault(kind, str(error), transient=True, step=step, op=op)
     if name in _OUT_OF_MEMORY:
         detail = f"not enough memory on the {lane.upper()}: {error}".rstrip(": ")

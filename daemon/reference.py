@@ -19,7 +19,7 @@ from typing import Any, get_args
 import yaml
 
 from daemon.settings import Settings, environment_name
-from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Video
+from handlers.artifacts import Result, artifact_types
 from handlers.codecs.formats import OUTPUT_FORMATS, Encoding
 from handlers.declare import CATEGORIES, Operation
 from handlers.registry import operations
@@ -113,16 +113,12 @@ def _facts(op: Operation) -> Iterator[str]:
     if not issubclass(op.result, Result):
         return
     for name, info in op.result.model_fields.items():
-        if not _is_artifact(info.annotation):
+        if not artifact_types(info.annotation):
             inner = (m for a in get_args(info.annotation) for m in getattr(a, "__metadata__", ()))
             unit = next((m.symbol for m in (*info.metadata, *inner) if isinstance(m, Unit)), "")
             header = f", header `{op.headers[name]}`" if name in op.headers else ""
             inside = f"{unit}{header}".removeprefix(", ")
             yield f"`{name}`" + (f" ({inside})" if inside else "")
-
-
-def _is_artifact(annotation: Any) -> bool:
-    return any(a in (Blocks, Audio, Png, Midi, Video) for a in (annotation, *get_args(annotation)))
 
 
 def _prose(lines: list[str]) -> Iterator[str]:

@@ -6,13 +6,13 @@ where results get their names.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,10 +21,13 @@ from pydantic import ValidationError
 from daemon import scratch
 from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
+from daemon.recall import content_of
 from handlers import chain
-from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Video
+from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, TextFile, Video
 from handlers.declare import Lane, Operation
 from handlers.errors import (
+    DISK_FULL,
+    STORAGE_AWAY,
     AudiollaError,
     BadParameter,
     NoSuchFile,
@@ -39,9 +42,7 @@ from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
 from rules.plan import asked, resolve
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
-_ROLES = {Png: "picture", Midi: "midi", Video: "video"}
+_ROLES = {Png: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -95,8 +96,15 @@ class _Attempt:
         stop, lane = _segment(self.operations, here)
         steps = [self._step(index) for index in range(here, stop)]
         monitor = chain.Monitor(self.context.progress, chain.passes_of([s.op for s in steps]))
-        desk = chain.Desk(lambda: self.context.scratch, self.context.settings.memory_per_sound)
-        outcome = chain.run(sound, steps, desk, monitor, first=here)
+        desk = chain.Desk(
+            lambda: self.context.scratch,
+            self.context.settings.memory_per_sound,
+            self.context.recall,
+        )
+        content = None
+        if order.sound is not None and claim.carried is None:
+            content = partial(content_of, order.sound.path)
+        outcome = chain.run(sound, steps, desk, monitor, first=here, content=content)
         story = _Story.of(claim.finished)
         story.add(outcome)
         if lane is not None:
@@ -167,7 +175,9 @@ class _Attempt:
             return story.result()
         names = _Names(self.order, delivery, self.claim.id, source, story)
         wants_sound = delivery.sound
-        if wants_sound is None:
+        if wants_sound == "changed":
+            wants_sound = story.changed
+        elif wants_sound is None:
             told = delivery.reports and story.measurements()
             wants_sound = story.changed or not (story.files or told)
         with Drafts(
@@ -186,9 +196,9 @@ class _Attempt:
                 elif outcome.sound is not None:
                     writing.sound(drafts, outcome.sound, "")
             for side in story.files:
-                path = names.side(side.op, side.file.ext)
-                role = _ROLES[type(side.file)]
-                drafts.add_file(path, role, side.file, step=side.step)
+                path = names.side(side.op, side.file.ext, side.name)
+                about = {"step": side.step} | ({"name": side.name} if side.name else {})
+                drafts.add_file(path, _ROLES[type(side.file)], side.file, **about)
             for report in story.measurements() if delivery.reports else ():
                 path = names.side(report.op, "json")
                 drafts.add_json(path, report.facts, step=report.step)
@@ -340,6 +350,8 @@ def _side_file(entry: dict[str, Any]) -> File:
         return Png(path.read_bytes())
     if entry["kind"] == Midi.kind:
         return Midi(path.read_bytes())
+    if entry["kind"] == TextFile.kind:
+        return TextFile(path.read_bytes(), path.suffix.removeprefix("."), entry["media_type"])
     return Video(path, path.suffix.removeprefix("."), entry["media_type"])
 
 
@@ -384,9 +396,9 @@ class _Names:
 
     def sound(self, part: str) -> PurePosixPath:
         """Where the sound goes; `part` names one of several."""
-        if self.delivery.exact:
-            return PurePosixPath(self.delivery.name)
         ext = self.delivery.encoding.target.ext
+        if self.delivery.exact:
+            return self._exact(ext)
         template = self.delivery.name
         if part and "{part}" not in template:
             template = self.delivery.side_name.replace("{step}", "{part}")
@@ -398,11 +410,26 @@ class _Names:
             return PurePosixPath(self.delivery.name)
         return self._rendered(self.delivery.name, "zip")
 
-    def side(self, op: str, ext: str) -> PurePosixPath:
-        """Where a picture, report or other file of a step goes."""
+    def side(self, op: str, ext: str, field: str = "") -> PurePosixPath:
+        """Where a picture, report or other file of a step goes.
+
+        `field` is its name in the step's result. An exact name is that of the first
+        file that the operation may give; any other has its own name in its.
+        """
+        extras = list(find(op).extras)
+        further = field in extras[1:]
+        if self.delivery.exact and not further:
+            return self._exact(ext)
         if self.delivery.exact:
-            return PurePosixPath(self.delivery.name)
-        return self._rendered(self.delivery.side_name, ext, step=op)
+            whole = PurePosixPath(self.delivery.name)
+            stem = whole.name if self.delivery.bare else whole.stem
+            return whole.with_name(f"{stem}.{field}.{ext}")
+        step = f"{op}.{field}" if further else op
+        return self._rendered(self.delivery.side_name, ext, step=step)
+
+    def _exact(self, ext: str) -> PurePosixPath:
+        path = PurePosixPath(self.delivery.name)
+        return path.with_name(f"{path.name}.{ext}") if self.delivery.bare else path
 
     def _rendered(self, template: str, ext: str, **more: str) -> PurePosixPath:
         return with_extension(render(template, {**self._fields, "ext": ext, **more}), ext)
@@ -435,8 +462,8 @@ def _storage_faults() -> Iterator[None]:
         yield
     except OSError as wrong:
         where = os.fsdecode(wrong.filename) if wrong.filename else "a file"
-        if wrong.errno in _FULL:
+        if wrong.errno in DISK_FULL:
             raise StorageFull(f"no space left for {where}") from wrong
-        if wrong.errno in _PASSING:
+        if wrong.errno in STORAGE_AWAY:
             raise StorageFailed(f"{where}: {wrong.strerror}") from wrong
         raise

@@ -105,6 +105,12 @@ class Settings(BaseModel):
         "A sound up to this size is kept in memory between two passes; larger ones are read again.",
         ge=0,
     )
+    recall_bytes: ByteCount = _setting(
+        256 * 2**20,
+        "What analyses found is kept up to this size, so that asking again is a look-up; 0 keeps "
+        "nothing.",
+        ge=0,
+    )
     rescan_interval: Duration = _setting(
         2.0, "How often a hot folder is looked through whatever events say.", ge=0.05
     )
@@ -137,6 +143,11 @@ class Settings(BaseModel):
     def results(self) -> Path:
         """Results that somebody is waiting for."""
         return self.data_dir / "results"
+
+    @property
+    def recall(self) -> Path:
+        """What analyses found."""
+        return self.data_dir / "recall"
 
     @property
     def scratch(self) -> Path:

@@ -38,9 +38,11 @@ from typing import Any
 
 from daemon.execution import Claim, Finished, HandOver, Intent, Run
 from daemon.faults import fault_of
+from daemon.recall import Recalled
 from daemon.settings import Settings
 from daemon.spawn import read_settings
 from daemon.wire import Closed, Decoder, encode
+from handlers.chain import Recall
 from handlers.declare import Lane
 from handlers.errors import AudiollaError, Cancelled
 from rules.orders import path_from_text, path_to_text
@@ -135,6 +137,9 @@ class JobContext:
     def __init__(self, link: Link, job: str, settings: Settings, lane: Lane) -> None:
         self.settings = settings
         self.lane: Lane = lane
+        self.recall: Recall | None = (
+            Recalled(settings.recall, settings.recall_bytes) if settings.recall_bytes else None
+        )
         self._link = link
         self._job = job
         self._scratch = settings.scratch / job

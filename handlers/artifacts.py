@@ -271,10 +271,20 @@ class Video:
     kind: ClassVar[str] = "video"
 
 
-File = Png | Midi | Video
+@dataclass(frozen=True)
+class TextFile:
+    """A small file that belongs to a report, e.g. its markers; as bytes."""
+
+    data: bytes
+    ext: str
+    media_type: str
+    kind: ClassVar[str] = "text"
+
+
+File = Png | Midi | Video | TextFile
 """Every artifact that is a finished file rather than a sound."""
 
-Artifact = Blocks | Audio | Png | Midi | Video
+Artifact = Blocks | Audio | Png | Midi | Video | TextFile
 """Everything that is delivered."""
 
 
@@ -317,7 +327,7 @@ def artifact_types(annotation: Any) -> tuple[type[Any], ...]:
 
 
 def _artifacts_of(name: str, value: Any) -> list[tuple[str, Artifact]]:
-    if isinstance(value, Blocks | Audio | Png | Midi | Video):
+    if isinstance(value, Artifact):
         return [(name, value)]
     if isinstance(value, dict):
         return [(key, v) for key, v in value.items() if isinstance(v, Blocks | Audio)]

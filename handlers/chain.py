@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from handlers.artifacts import Audio, Blocks, File, Midi, Png, Result, Samples, SoundItem, Video
+from handlers.artifacts import Audio, Blocks, File, Midi, Result, Samples, SoundItem
 from handlers.declare import Operation, Params
 from handlers.errors import AudiollaError, BadParameter, MissingInput
 from handlers.hearing import Feature, Heard
@@ -311,7 +311,7 @@ def _sort_out(outcome: Outcome, index: int, step: Step, result: Any) -> None:
             sounds[name] = _attributed(artifact.blocks(), index, op)
         elif isinstance(artifact, Blocks):
             sounds[name] = _attributed(artifact, index, op)
-        elif isinstance(artifact, Png | Midi | Video):
+        elif isinstance(artifact, File):
             outcome.files.append(SideFile(index, op.name, name, artifact))
     if len(sounds) == 1 and op.kind != "zip":
         (outcome.sound,) = sounds.values()

@@ -8,6 +8,15 @@ processes, so it is part of the job record.
 
 from __future__ import annotations
 
+import errno
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""System errors that pass when somebody makes room."""
+STORAGE_AWAY = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EAGAIN}
+)
+"""System errors of a disk or mount that may pass by themselves."""
+
 
 class AudiollaError(Exception):
     """Something went wrong that a user can read about."""

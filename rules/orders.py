@@ -110,9 +110,12 @@ class Delivery(_Plain):
     conflict: Literal["number", "replace"] = "number"
     #: Take `name` as it stands: a path that a client chose, not a template.
     exact: bool = False
+    #: With `exact`: the name has no extension; that of what is written is added.
+    bare: bool = False
     encoding: Encoding = Encoding()
-    #: Deliver the sound itself: None means when a step changed it or nothing else came out.
-    sound: bool | None = None
+    #: Deliver the sound itself: None means when a step changed it or nothing else came out,
+    #: "changed" only when a step changed it.
+    sound: bool | Literal["changed"] | None = None
     #: Bytes that one file may have (a staged result); None is no limit.
     max_bytes: int | None = None
     #: Put several sounds into one ZIP (a reply over HTTP) instead of beside each other.

@@ -122,7 +122,7 @@ def _add_flags(parser: argparse.ArgumentParser, op: Operation) -> None:
                 action="append",
                 help=f"once per FILE, in their order: {_help(info)}",
             )
-    if op.changes_sound:
+    if op.may_give_sound:
         written = parser.add_argument_group("how the result is written")
         written.add_argument(
             "--format", choices=list(OUTPUT_FORMATS), help="default: as OUT ends, else wav"
@@ -214,7 +214,7 @@ def _tasks(op: Operation, args: argparse.Namespace) -> list[Task]:
         if not files and op.sound.required:
             raise Misused(f"{op.name} needs at least one FILE")
         orders = [(file, Order(sound=_reference(file), steps=[step])) for file in files]
-    if op.kind == "json":
+    if op.kind == "json" and not op.extras:
         return [_task(op, file, order) for file, order in orders]
     return [
         _task(op, file, _delivered(op, order, file, args.output, target, many=len(orders) > 1))
@@ -279,7 +279,7 @@ def _reference(path: Path) -> SoundRef:
 
 
 def _encoding(op: Operation, given: dict[str, Any], output: str | None) -> Encoding:
-    if not op.changes_sound:
+    if not op.may_give_sound:
         return Encoding()
     ext = Path(output).suffix.removeprefix(".").lower() if output else ""
     named = next((f.name for f in OUTPUT_FORMATS.values() if f.ext == ext), None)
@@ -311,7 +311,10 @@ def _delivered(
         path = Path(output).absolute()
         delivery = Delivery(folder=path.parent, name=path.name, exact=True, conflict="replace")
     bundle = op.kind == "zip" and delivery.exact
-    delivery = delivery.model_copy(update={"encoding": target, "bundle": bundle})
+    how: dict[str, Any] = {"encoding": target, "bundle": bundle}
+    if op.kind == "json":
+        how["sound"] = "changed"
+    delivery = delivery.model_copy(update=how)
     names = {"name": file.name} if order.sound is None else {}
     return order.model_copy(update={"delivery": delivery, "names": names})
 
@@ -329,9 +332,10 @@ def _show(op: Operation, ended: Ended, *, as_json: bool) -> None:
         return
     outputs = ended.result.get("outputs", [])
     facts = ended.result.get("descriptor", {})
-    if not outputs:
+    if not outputs or op.kind == "json":
         print(ended.task.name)
         show_facts(facts)
+        facts = {}
     for output in outputs:
         shown = ", ".join(
             f"{name} {json.dumps(value)}" for name, value in facts.items() if _is_plain(value)

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from handlers.errors import StorageFailed, StorageFull, UnreadableInput
+from handlers.errors import DISK_FULL, StorageFailed, StorageFull, UnreadableInput
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = DISK_FULL | {errno.EFBIG}
 
 
 class InputFile:

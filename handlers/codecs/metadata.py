@@ -29,12 +29,12 @@ comment specification.
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 from handlers.artifacts import Metadata
 from handlers.codecs import tags
+from handlers.codecs.chunks import decoded, riff_chunk, sub_chunks
 from handlers.codecs.files import InputFile
 from handlers.codecs.layout import Chunk
 
@@ -106,7 +106,7 @@ def riff_chunks(metadata: Metadata, rate: int, frames: int | None) -> list[tuple
             out.append((kind.encode("latin-1"), body))
     kept = tags.carried(metadata.tags)
     info = b"".join(
-        _chunk(kind.encode(), value[0].encode() + b"\0")
+        riff_chunk(kind.encode(), value[0].encode() + b"\0")
         for kind, name in _INFO.items()
         if (value := kept.get(name))
     )
@@ -116,10 +116,6 @@ def riff_chunks(metadata: Metadata, rate: int, frames: int | None) -> list[tuple
     if more or metadata.pictures:
         out.append((b"id3 ", tags.id3_bytes(metadata)))
     return out
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) & 1)
 
 
 def _mended_bext(body: bytes, same: bool) -> bytes:
@@ -159,7 +155,7 @@ def _from_chunks(file: InputFile, chunks: Sequence[Chunk]) -> Metadata:
             production.setdefault(chunk.kind, file.read(chunk.size, chunk.offset))
         elif chunk.kind in ("NAME", "AUTH", "(c) ", "ANNO"):
             name = {"NAME": "title", "AUTH": "artist", "(c) ": "copyright", "ANNO": "comment"}
-            text = _text(file.read(chunk.size, chunk.offset))
+            text = decoded(file.read(chunk.size, chunk.offset))
             if text:
                 found.setdefault(name[chunk.kind], (text,))
     return Metadata(tags.carried(found), pictures, production)
@@ -167,21 +163,9 @@ def _from_chunks(file: InputFile, chunks: Sequence[Chunk]) -> Metadata:
 
 def _read_info(body: bytes) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    at = 0
-    while at + 8 <= len(body):
-        kind, size = struct.unpack("<4sI", body[at : at + 8])
+    for kind, raw in sub_chunks(body):
         name = {**_INFO, **_INFO_ALSO}.get(kind.decode("latin-1"))
-        text = _text(body[at + 8 : at + 8 + size])
+        text = decoded(raw)
         if name and text:
             found.setdefault(name, (text,))
-        at += 8 + size + (size & 1)
     return found
-
-
-def _text(raw: bytes) -> str:
-    """Text that states no encoding: UTF-8 where it is valid, else Windows-1252."""
-    raw = raw.split(b"\0")[0].strip()
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", "replace")

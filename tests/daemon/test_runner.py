@@ -23,6 +23,7 @@ class Here:
     """A worker's context without a worker."""
 
     lane = "cpu"
+    recall = None
 
     def __init__(self, folder, lane="cpu", **settings):
         self.lane = lane

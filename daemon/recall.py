@@ -1,0 +1,92 @@
+"""What listening steps found, kept on disk: the same question about the same sound is a look-up."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from handlers.errors import NoSuchFile
+
+_FOLDERS = 256
+_HASHES = 256
+
+
+class Recalled:
+    """Facts by key, one small file each; any number of workers may share the folder.
+
+    Files lie in 256 folders by the first byte of the key, each with its share
+    of the room. One that overflows loses what was not asked for the longest.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        """Keep at most about `limit_bytes` in `folder`, which need not exist yet."""
+        self._folder = folder
+        self._room = limit_bytes // _FOLDERS
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The facts kept under this key (hexadecimal)."""
+        path = self._path(key)
+        try:
+            facts: dict[str, Any] = orjson.loads(path.read_bytes())
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            # A power cut may leave a file without its content. Nothing is lost: it is found anew.
+            path.unlink(missing_ok=True)
+            return None
+        return facts
+
+    def put(self, key: str, facts: dict[str, Any]) -> None:
+        """Keep facts, if they are small enough for their folder's share."""
+        data = orjson.dumps(facts)
+        if len(data) > self._room:
+            return
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{secrets.token_hex(8)}")
+        draft.write_bytes(data)
+        draft.rename(path)
+        self._make_room(path.parent)
+
+    def _make_room(self, folder: Path) -> None:
+        with os.scandir(folder) as entries:
+            found = [(e.stat().st_mtime_ns, e.stat().st_size, e.path) for e in entries]
+        size = sum(entry[1] for entry in found)
+        for _, length, path in sorted(found):
+            if size <= self._room:
+                return
+            Path(path).unlink(missing_ok=True)
+            size -= length
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / key[2:]
+
+
+_hashes: OrderedDict[tuple[int, int, int, int], str] = OrderedDict()
+
+
+def content_of(path: Path) -> str:
+    """Names a file's content: its BLAKE2b hash, remembered as long as the file stays as it is.
+
+    Raises:
+        NoSuchFile: it is not there any more.
+    """
+    try:
+        with path.open("rb") as file:
+            stat = os.fstat(file.fileno())
+            seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            if seen not in _hashes:
+                _hashes[seen] = hashlib.file_digest(file, "blake2b").hexdigest()
+    except FileNotFoundError:
+        raise NoSuchFile(f"{path.name} is not there any more") from None
+    _hashes.move_to_end(seen)
+    if len(_hashes) > _HASHES:
+        _hashes.popitem(last=False)
+    return _hashes[seen]
