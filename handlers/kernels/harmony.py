@@ -7,7 +7,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.kernels.jit import OUT_ROW, OUT_ROWS, ROW, ROWS, STATE, VECTOR, kernel
+from handlers.kernels.jit import OUT_ROWS, ROW, ROWS, STATE, VECTOR, kernel
 
 _INDEX = types.Array(types.int32, 1, "C", readonly=True)
 _SPECTRA = types.Array(types.complex64, 2, "C", readonly=True)
@@ -141,17 +141,3 @@ def explained(gram: Samples, right: Samples, sweeps: int, out: Samples) -> None:
                 break
 
 
-@kernel(types.void(ROWS, ROWS, OUT_ROW), fast=VECTOR)
-def likest(rows: Samples, templates: Samples, out: Samples) -> None:
-    """The largest cosine between each row `(frames, n)` and the templates `(m, n)`, of length 1."""
-    for frame in range(rows.shape[0]):
-        square = np.float32(0)
-        for i in range(rows.shape[1]):
-            square += rows[frame, i] * rows[frame, i]
-        best = np.float32(0)
-        for k in range(templates.shape[0]):
-            total = np.float32(0)
-            for i in range(rows.shape[1]):
-                total += rows[frame, i] * templates[k, i]
-            best = max(best, total)
-        out[frame] = best / np.sqrt(square) if square > 0 else 0

@@ -1,4 +1,7 @@
-"""Likeliest paths through states that change now and then (Viterbi)."""
+"""Likeliest paths through states that change now and then (Viterbi).
+
+Source: A. J. Viterbi, IEEE Transactions on Information Theory 13(2), 1967.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +10,47 @@ from numba import types
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.kernels.jit import ROW, ROWS, kernel
+from handlers.kernels.jit import ROW, ROWS, STATE, kernel
 
+_BACK = types.Array(types.int16, 2, "C")
+_BACK_READ = types.Array(types.int16, 2, "C", readonly=True)
 _PATH = types.Array(types.int32, 1, "C")
 
 
-@kernel(types.void(ROWS, ROW, ROWS, _PATH))
-def steady_path(
-    scores: Samples, change: Samples, moves: Samples, path: NDArray[np.int32]
+@kernel(types.void(ROWS, ROW, STATE, _BACK))
+def advance(
+    scores: Samples, change: Samples, best: NDArray[np.float64], back: NDArray[np.int16]
 ) -> None:
-    """The states whose scores add up to the most, where every change costs.
+    """Go on through frames in which a change from any state to any other costs the same.
 
     Args:
         scores: `(frames, states)`, logarithms.
-        change: `(frames,)`, what it costs to arrive at a frame with another state than before.
-        moves: `(states, states)`, what is added for a change from one to another; its
-            diagonal is not looked at.
-        path: `(frames,)`, the result.
-
-    Source: A. J. Viterbi, IEEE Transactions on Information Theory 13(2), 1967.
+        change: `(frames,)`, the cost of arriving there with another state than before.
+        best: `(states,)`, the score of the best path that ends in each; 0 at first; changed.
+        back: `(frames, states)`, where the best path to each state came from; written.
     """
-    frames, states = scores.shape
-    if frames == 0:
-        return
-    best = scores[0].astype(np.float64)
-    after = np.empty(states)
-    back = np.empty((frames, states), np.int16)
-    for frame in range(1, frames):
-        cost = change[frame]
-        for state in range(states):
-            value = best[state]
-            came = state
-            for other in range(states):
-                if other != state:
-                    reached = best[other] + moves[other, state] - cost
-                    if reached > value:
-                        value, came = reached, other
-            after[state] = value + scores[frame, state]
-            back[frame, state] = came
-        best[:] = after
-    state = int(np.argmax(best))
-    for frame in range(frames - 1, -1, -1):
+    for frame in range(scores.shape[0]):
+        top = 0
+        for state in range(1, best.shape[0]):
+            if best[state] > best[top]:
+                top = state
+        highest = best[top]
+        changed = highest - change[frame]
+        for state in range(best.shape[0]):
+            if best[state] >= changed:
+                back[frame, state] = state
+                reached = best[state]
+            else:
+                back[frame, state] = top
+                reached = changed
+            # Only differences matter; so the numbers stay small on a sound of any length.
+            best[state] = reached - highest + scores[frame, state]
+
+
+@kernel(types.void(_BACK_READ, types.int64, _PATH))
+def trace(back: NDArray[np.int16], last: int, path: NDArray[np.int32]) -> None:
+    """Follow `back` from state `last` in the last frame to the first; `path` is `(frames,)`."""
+    state = last
+    for frame in range(back.shape[0] - 1, -1, -1):
         path[frame] = state
-        if frame:
-            state = back[frame, state]
+        state = back[frame, state]

@@ -133,6 +133,15 @@ def on_scale(spectra: Samples) -> Samples:
     return out
 
 
+def loudness(magnitudes: Samples) -> Samples:
+    """The fourth root, which brings partials near to each other as hearing does.
+
+    Sums of notes are no sums of these any more, yet chords are found far better than from
+    magnitudes (and better than from square roots): no instrument drowns the others.
+    """
+    return np.asarray(np.sqrt(np.sqrt(magnitudes)))
+
+
 NOTES = np.arange(_LOWEST, _HIGHEST)
 """MIDI numbers of the notes that are looked for."""
 
@@ -158,7 +167,7 @@ def note_spectra(cents: int) -> Samples:
                 break
             near = np.arange(max(0, round(place) - 3), round(place) + 4)
             row[near] += _ROLLOFF ** (partial - 1) * _hann_lobe(near - place)
-    found = on_scale(spectra)
+    found = loudness(on_scale(spectra))
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
@@ -190,10 +199,11 @@ def _ramp(low: float, high: float) -> NDArray[np.float64]:
 
 
 _BASS = (1 - _ramp(45, 57)).astype(np.float32)
-_TREBLE = (_ramp(43, 55) * (1 - _ramp(84, 100))).astype(np.float32)
+_TREBLE = (_ramp(43, 55) * (1 - _ramp(70, 88))).astype(np.float32)
 #: How many frames are held until their tuning is settled: two minutes.
 _HELD = 40 * _BATCH
-_SURROUNDINGS = 37
+#: Width of what a bin has to stand out of: 7 semitones to each side, fading.
+_SURROUNDINGS = 43
 
 
 class _Hearing:
@@ -231,7 +241,7 @@ class _Hearing:
         window = np.hamming(_SURROUNDINGS).astype(np.float32)
         for scale in self._held:
             sharp = np.empty_like(scale)
-            standing_out(scale, window, sharp)
+            standing_out(loudness(scale), window, sharp)
             notes = np.empty((scale.shape[0], NOTES.size), np.float32)
             explained(gram, sharp @ dictionary.T, 60, notes)
             self._treble.append(_folded(notes * _TREBLE))
