@@ -1,0 +1,204 @@
+"""The melody: one pitch at a time, or none.
+
+Source: pYIN, M. Mauch and S. Dixon, ICASSP 2014: candidates with probabilities from YIN's
+difference function, one path through them. See `handlers.kernels.pitch`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handlers.artifacts import Samples
+from handlers.hearing import MONO, MONO_RATE, Form, Listened
+
+HOP = 256
+FRAME_S = HOP / MONO_RATE
+"""Seconds from one frame to the next: 11.6 ms."""
+
+LOWEST_HZ, HIGHEST_HZ = 20.0, 5000.0
+"""What can be searched at all."""
+
+_BATCH = 128
+_WINDOW_S = 0.0464
+#: Tones ring on when the next one has begun: a frame looks this far ahead of its time.
+_AHEAD_S = 0.014
+#: Cost of a leap by an octave between neighbouring frames, and of beginning or ending a tone.
+_LEAP = 16.0
+_SWITCH = 4.0
+#: When a tone is let go; see `handlers.kernels.pitch.held`.
+_SPAN, _FALLS_DB, _BELOW_DB, _RISES_DB, _RANGE_DB = 5, 5.0, 8.0, 1.5, 34.0
+
+
+@dataclass(frozen=True)
+class Melody:
+    """Pitch by frame; frame `i` is at second `i * FRAME_S`."""
+
+    #: float32 `(frames,)`: Hz, 0 where nothing can be guessed.
+    hertz: Samples
+    #: bool `(frames,)`: whether a tone sounds. Pitches elsewhere are guesses.
+    voiced: NDArray[np.bool_]
+    #: float32 `(frames,)`: root-mean-square level around the frame.
+    level: Samples
+
+
+class _Follower:
+    """Collects candidates of frames, then finds the path through them."""
+
+    def __init__(self, form: Form, fmin: float, fmax: float) -> None:
+        from scipy import fft
+
+        self._rate = form.rate
+        self._longest = math.ceil(form.rate / max(fmin, LOWEST_HZ)) + 1
+        self._shortest = max(2, math.floor(form.rate / min(fmax, HIGHEST_HZ)))
+        self._window = max(round(_WINDOW_S * form.rate), 2 * self._longest)
+        self._size = self._window + self._longest + 1
+        self._transform = int(fft.next_fast_len(self._size, real=True))
+        # A lag of about the middle of the range has its two windows centred on the frame.
+        middle = (self._window + self._longest // 2) // 2
+        self._ahead = middle - round(_AHEAD_S * form.rate)
+        self._waiting = np.zeros(self._ahead, np.float32)
+        self._frames = self._samples = 0
+        self._hertz: list[Samples] = []
+        self._chance: list[Samples] = []
+        self._level: list[Samples] = []
+
+    def add(self, piece: Samples) -> None:
+        self._samples += piece.size
+        self._waiting = np.concatenate((self._waiting, piece))
+        while self._waiting.size >= self._size + (_BATCH - 1) * HOP:
+            self._look(_BATCH)
+
+    def _look(self, count: int) -> None:
+        from scipy import fft
+
+        from handlers.kernels.pitch import CANDIDATES, candidates
+
+        frames = np.zeros((_BATCH, self._size), np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(self._waiting, self._size)
+        frames[:count] = windows[: count * HOP : HOP]
+        first = fft.rfft(frames[:, : self._window], self._transform, axis=1)
+        both = fft.rfft(frames, self._transform, axis=1)
+        both *= first.conj()
+        lags = fft.irfft(both, self._transform, axis=1)[:, : self._longest + 1]
+        found = np.empty((_BATCH, CANDIDATES), np.float32)
+        chance = np.empty((_BATCH, CANDIDATES), np.float32)
+        candidates(
+            frames, np.ascontiguousarray(lags), self._window, self._shortest, self._rate,
+            found, chance,
+        )  # fmt: skip
+        middle = frames[:count, self._window // 2 - HOP : self._window // 2 + HOP]
+        self._level.append(np.sqrt(np.square(middle).mean(axis=1)))
+        self._hertz.append(found[:count])
+        self._chance.append(chance[:count])
+        self._frames += count
+        self._waiting = self._waiting[count * HOP :]
+
+    def done(self) -> Melody:
+        from handlers.kernels.pitch import CANDIDATES, held, pitch_path
+
+        left = (self._samples // HOP + 1 if self._samples else 0) - self._frames
+        self._waiting = np.concatenate((self._waiting, np.zeros(self._size, np.float32)))
+        while left > 0:
+            count = min(left, _BATCH)
+            missing = self._size + (count - 1) * HOP - self._waiting.size
+            self._waiting = np.pad(self._waiting, (0, max(0, missing)))
+            self._look(count)
+            left -= count
+        none = np.zeros((0, CANDIDATES), np.float32)
+        found = np.concatenate(self._hertz or [none])
+        chance = np.concatenate(self._chance or [none])
+        level = np.concatenate(self._level or [np.zeros(0, np.float32)])
+        path = np.empty(len(level), np.int16)
+        pitch_path(found, chance, _LEAP, _SWITCH, path)
+        pitched = path >= 0
+        tone = np.empty(len(level), np.bool_)
+        level_db = 20 * np.log10(np.maximum(level, np.float32(1e-7)))
+        held(level_db, _SPAN, _FALLS_DB, _BELOW_DB, _RISES_DB, _RANGE_DB, tone)
+        guess = found[np.arange(len(path)), np.maximum(path, 0)]
+        return Melody(_filled(guess, pitched), pitched & tone, level)
+
+
+def _filled(hertz: Samples, pitched: NDArray[np.bool_]) -> Samples:
+    """Pitches where there is none taken from near by.
+
+    Rather from what comes than from what was: the noise of an attack belongs to its tone.
+    """
+    known = np.flatnonzero(pitched)
+    if not known.size:
+        return np.zeros_like(hertz)
+    at = np.arange(len(hertz))
+    later = np.searchsorted(known, at)
+    before = known[np.maximum(later - 1, 0)]
+    after = known[np.minimum(later, known.size - 1)]
+    nearest = np.where(np.abs(at - before) < 0.25 * np.abs(after - at), before, after)
+    return np.where(pitched, hertz, hertz[nearest])
+
+
+@lru_cache(maxsize=32)
+def melody(fmin: float = 65.0, fmax: float = 2093.0) -> Listened[Melody]:
+    """The feature that searches from `fmin` to `fmax` Hz."""
+    return Listened(
+        f"melody {fmin:g} to {fmax:g} Hz",
+        version=1,
+        stage=MONO,
+        begin=lambda form: _Follower(form, fmin, fmax),
+    )
+
+
+@dataclass(frozen=True)
+class Tone:
+    """A note of the melody."""
+
+    start: float
+    end: float
+    #: MIDI number of the nearest semitone, and the pitch itself on the same scale.
+    pitch: int
+    exact: float
+
+
+#: A pitch has to be within this of a semitone's middle, for so many frames, to be a new note.
+_NEAR_SEMITONES = 0.6
+_NEW_FRAMES = 5
+_SHORTEST_S = 0.06
+#: A level that rises by so much within `_SPAN` frames strikes the same note again.
+_STRUCK_DB = 6.0
+
+
+def tones(melody: Melody) -> list[Tone]:
+    """The melody as notes: a note lasts while its pitch stays near one semitone."""
+    with np.errstate(divide="ignore"):
+        scale = 69 + 12 * np.log2(np.where(melody.hertz > 0, melody.hertz, 440) / 440)
+    level_db = 20 * np.log10(np.maximum(melody.level, 1e-7))
+    struck = np.zeros(len(level_db), bool)
+    struck[_SPAN:] = level_db[_SPAN:] - level_db[:-_SPAN] > _STRUCK_DB
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], melody.voiced, [False]))))
+    made: list[Tone] = []
+    for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        for first, last in _notes(scale[begin:end], struck[begin:end]):
+            exact = float(np.median(scale[begin + first : begin + last]))
+            start, stop = (begin + first) * FRAME_S, (begin + last) * FRAME_S
+            if stop - start >= _SHORTEST_S:
+                made.append(Tone(start, stop, round(exact), exact))
+    return made
+
+
+def _notes(scale: NDArray[np.float64], struck: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where notes begin and end within one stretch of pitch."""
+    found = []
+    begin, note = 0, round(float(np.median(scale[:_NEW_FRAMES])))
+    for at in range(1, len(scale)):
+        ahead = scale[at : at + _NEW_FRAMES]
+        other = round(float(np.median(ahead)))
+        settled = abs(ahead - other).max() < _NEAR_SEMITONES and len(ahead) == _NEW_FRAMES
+        moved = other != note and abs(scale[at] - note) > _NEAR_SEMITONES and settled
+        again = struck[at] and not struck[at - 1] and at - begin >= _NEW_FRAMES
+        if moved or again:
+            found.append((begin, at))
+            begin, note = at, other
+    found.append((begin, len(scale)))
+    return found
