@@ -106,6 +106,19 @@ def _our_chords(path: Path) -> Answer:
     }
 
 
+def _our_melody(path: Path) -> Answer:
+    from handlers.codecs.reader import open_sound
+    from handlers.hearing import Heard
+    from handlers.listening.melody import FRAME_S, melody
+
+    found = Heard(open_sound(path))[melody()]
+    return {
+        "times": (np.arange(len(found.hertz)) * FRAME_S).tolist(),
+        "hz": found.hertz.tolist(),
+        "voiced": found.voiced.tolist(),
+    }
+
+
 def _judged_key(truth: Truth, found: Answer) -> list[Judged]:
     import mir_eval
 
@@ -218,6 +231,7 @@ QUESTIONS = [
         "melody",
         ("melody RPA", "melody RCA", "melody OA"),
         _score_melody,
+        ours=_our_melody,
         peer=_peer_melody,
         hears="lead",
     ),
