@@ -20,6 +20,7 @@ _ROLES: Mapping[Kind, str] = {
     "audio": "sound",
     "zip": "sound",
     "png": "picture",
+    "svg": "picture",
     "midi": "midi",
     "video": "video",
 }

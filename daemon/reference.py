@@ -31,6 +31,7 @@ _RESULTS = {
     "audio": "a sound",
     "zip": "several sounds",
     "png": "a PNG picture",
+    "svg": "an SVG picture",
     "midi": "a MIDI file",
     "video": "a video",
     "json": "a report (JSON)",

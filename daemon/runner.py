@@ -23,7 +23,8 @@ from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from handlers import chain
-from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, TextFile, Video
+from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Svg, TextFile, Video
+from handlers.codecs.midi import is_midi, read_midi
 from handlers.declare import Lane, Operation
 from handlers.errors import (
     DISK_FULL,
@@ -42,7 +43,7 @@ from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
 from rules.plan import asked, resolve
 
-_ROLES = {Png: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
+_ROLES = {Png: "picture", Svg: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -71,11 +72,12 @@ class _Attempt:
 
     def run(self, order: Order) -> Finished | HandOver:
         claim = self.claim
-        source = None if order.sound is None else self._open(order.sound)
-        if order.choose and source is not None:
+        source, midi = self._source(order)
+        if order.choose:
             order = resolve(order, _facts(order, source))
         self.order = order
         self.operations = [find(step.op) for step in order.steps]
+        _check_start(self.operations, midi)
         chain.check_order(self.operations)
         here = claim.next_step
         if here < len(self.operations) and self.operations[here].lane != self.context.lane:
@@ -104,8 +106,10 @@ class _Attempt:
         content = None
         if order.sound is not None and claim.carried is None:
             content = partial(content_of, order.sound.path)
-        outcome = chain.run(sound, steps, desk, monitor, first=here, content=content)
         story = _Story.of(claim.finished)
+        outcome = chain.run(
+            sound, steps, desk, monitor, midi=story.midi or midi, first=here, content=content
+        )
         story.add(outcome)
         if lane is not None:
             carried = None
@@ -119,6 +123,17 @@ class _Attempt:
         return Finished(result=self._deliver(source, outcome, story, before, monitor))
 
     # -- opening ---------------------------------------------------------------------------
+    def _source(self, order: Order) -> tuple[Blocks | None, Midi | None]:
+        """What flows through the chain: a sound, or a MIDI file."""
+        if order.sound is None:
+            return None, None
+        first = None if order.choose or not order.steps else find(order.steps[0].op).sound
+        ref = order.sound
+        with _still_there(ref):
+            if (first is not None and first.kind == "midi") or is_midi(ref.path, name=ref.name):
+                return None, read_midi(ref.path, name=ref.name)
+        return self._open(ref), None
+
     def _step(self, index: int) -> chain.Step:
         order, op = self.order.steps[index], self.operations[index]
         try:
@@ -156,10 +171,8 @@ class _Attempt:
         from handlers.codecs.reader import open_sound
 
         limit = self.context.settings.max_decoded_bytes
-        try:
+        with _still_there(ref):
             return open_sound(ref.path, name=ref.name, max_bytes=limit)
-        except FileNotFoundError:
-            raise NoSuchFile(f"{ref.name} is not there any more") from None
 
     # -- delivering ------------------------------------------------------------------------
     def _deliver(
@@ -277,11 +290,16 @@ class _Story:
         self.after: list[dict[str, Any]] = []
         self.reports: list[chain.StepReport] = []
         self.files: list[chain.SideFile] = []
+        #: The MIDI file that the steps so far left to those of another lane.
+        self.midi: Midi | None = None
 
     def add(self, outcome: chain.Outcome) -> None:
         self.changed = self.changed or outcome.changed
         self.reports.extend(outcome.reports)
+        if outcome.midi_taken:
+            self.files = [side for side in self.files if side.file is not self.midi]
         self.files.extend(outcome.files)
+        self.midi = outcome.midi
 
     def measurements(self) -> list[chain.StepReport]:
         """The reports of steps that are there to report."""
@@ -315,6 +333,7 @@ class _Story:
         kept: list[dict[str, Any]] = [{"changed": self.changed, "before": self.before}]
         kept.extend({"report": vars(report)} for report in self.reports)
         for number, side in enumerate(self.files):
+            flows = side.file is self.midi
             path = context.scratch / f"side-{number}.{side.file.ext}"
             if isinstance(side.file, Video):
                 os.replace(side.file.path, path)
@@ -326,6 +345,7 @@ class _Story:
                     "kind": side.file.kind,
                     "media_type": side.file.media_type,
                     "path": os.fspath(path),
+                    "flows": flows,
                 }
             )
         return kept
@@ -338,7 +358,10 @@ class _Story:
             if "report" in entry:
                 story.reports.append(chain.StepReport(**entry["report"]))
             elif "file" in entry:
-                story.files.append(chain.SideFile(**entry["file"], file=_side_file(entry)))
+                file = _side_file(entry)
+                story.files.append(chain.SideFile(**entry["file"], file=file))
+                if entry["flows"] and isinstance(file, Midi):
+                    story.midi = file
             else:
                 story.changed, story.before = entry["changed"], entry["before"]
         return story
@@ -348,6 +371,8 @@ def _side_file(entry: dict[str, Any]) -> File:
     path = Path(entry["path"])
     if entry["kind"] == Png.kind:
         return Png(path.read_bytes())
+    if entry["kind"] == Svg.kind:
+        return Svg(path.read_bytes())
     if entry["kind"] == Midi.kind:
         return Midi(path.read_bytes())
     if entry["kind"] == TextFile.kind:
@@ -435,8 +460,28 @@ class _Names:
         return with_extension(render(template, {**self._fields, "ext": ext, **more}), ext)
 
 
-def _facts(order: Order, source: Blocks) -> SoundFacts:
+@contextmanager
+def _still_there(ref: SoundRef) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise NoSuchFile(f"{ref.name} is not there any more") from None
+
+
+def _check_start(operations: list[Operation], midi: Midi | None) -> None:
+    """Refuse a MIDI file where the first step wants a sound."""
+    if midi is None or not operations or operations[0].sound is None:
+        return
+    if operations[0].sound.kind != "midi":
+        wrong = UnreadableInput(f"this is a MIDI file; {operations[0].name} needs a sound")
+        wrong.step, wrong.op = 0, operations[0].name
+        raise wrong
+
+
+def _facts(order: Order, source: Blocks | None) -> SoundFacts:
     """What the rules that travel with the order ask of the sound's header."""
+    if source is None:
+        return SoundFacts()
     metadata = source.facts.metadata if source.facts else Metadata()
     return SoundFacts(
         # Where the container does not tell, the length costs a pass: only if a rule asks.

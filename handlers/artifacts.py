@@ -252,6 +252,16 @@ class Png:
 
 
 @dataclass(frozen=True)
+class Svg:
+    """A drawing, as SVG bytes (UTF-8)."""
+
+    data: bytes
+    media_type: ClassVar[str] = "image/svg+xml"
+    ext: ClassVar[str] = "svg"
+    kind: ClassVar[str] = "svg"
+
+
+@dataclass(frozen=True)
 class Midi:
     """A Standard MIDI File, as bytes."""
 
@@ -281,10 +291,10 @@ class TextFile:
     kind: ClassVar[str] = "text"
 
 
-File = Png | Midi | Video | TextFile
+File = Png | Svg | Midi | Video | TextFile
 """Every artifact that is a finished file rather than a sound."""
 
-Artifact = Blocks | Audio | Png | Midi | Video | TextFile
+Artifact = Blocks | Audio | Png | Svg | Midi | Video | TextFile
 """Everything that is delivered."""
 
 

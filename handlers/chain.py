@@ -64,6 +64,10 @@ class Outcome:
     """What a chain gives. `sound` has not been computed yet: iterate it to do so."""
 
     sound: Blocks | None
+    #: The MIDI file that flows through the chain.
+    midi: Midi | None = None
+    #: True when a step turned the one that was there at the start into something else.
+    midi_taken: bool = False
     #: True when at least one step changed the sound.
     changed: bool = False
     #: Several named sounds of the last step that gave more than one.
@@ -141,7 +145,7 @@ def passes_of(steps: Sequence[Operation]) -> int:
     """How many passes over blocks a chain needs, the final one included."""
     total = 1
     for op in steps:
-        if op.sound is None:
+        if op.sound is None or op.sound.kind == "midi":
             continue
         if op.sound.kind == "audio" or not op.changes_sound:
             total += 1
@@ -156,18 +160,27 @@ def check_order(steps: Sequence[Operation]) -> None:
     Raises:
         BadParameter: names the step and what it would need.
     """
-    have = "start"
+    first = steps[0].sound if steps else None
+    have_midi = first is not None and first.kind == "midi"
+    have_sound = not have_midi and first is not None
+    lacking = "there is none"
     for index, op in enumerate(steps):
-        if op.sound is None and index > 0:
-            raise _at(index, op, BadParameter(f"{op.name} takes no sound: it can only come first"))
-        if have == "several":
-            raise _at(
-                index, op, BadParameter(f"{op.name} needs one sound; the step before gives several")
-            )
+        if op.sound is None:
+            if index > 0:
+                why = f"{op.name} takes no sound: it can only come first"
+                raise _at(index, op, BadParameter(why))
+        elif op.sound.kind == "midi" and not have_midi:
+            why = f"{op.name} needs a MIDI file; no step before it gives one"
+            raise _at(index, op, BadParameter(why))
+        elif op.sound.kind != "midi" and not have_sound:
+            raise _at(index, op, BadParameter(f"{op.name} needs one sound; {lacking}"))
+        have_midi = have_midi or op.kind == "midi" or Midi in op.extras.values()
         if op.kind == "zip":
-            have = "several"
+            have_sound, lacking = False, "the step before gives several"
         elif op.kind == "audio":
-            have = "sound"
+            have_sound = True
+        elif not have_sound and have_midi:
+            lacking = "there is only MIDI so far: render it first"
 
 
 def run(
@@ -176,6 +189,7 @@ def run(
     desk: Desk,
     monitor: Monitor,
     *,
+    midi: Midi | None = None,
     first: int = 0,
     content: Callable[[], str] | None = None,
 ) -> Outcome:
@@ -183,14 +197,17 @@ def run(
 
     Args:
         sound: what flows through the chain; None when the first step takes a
-            list of sounds.
+            list of sounds or a MIDI file.
+        midi: the MIDI file that flows through the chain. One that a step gives
+            takes its place; one that a later step turns into something else is
+            not delivered itself.
         first: index of the first step in the user's chain, for errors.
         content: names the content of `sound` (a hash), for `desk.recall`.
 
     Raises:
         AudiollaError: with `step` and `op` set.
     """
-    outcome = Outcome(sound)
+    outcome = Outcome(sound, midi)
     listening = _Listening(steps, desk.recall, content)
     for index, step in enumerate(steps, start=first):
         try:
@@ -272,7 +289,9 @@ def _run_one(
     call: dict[str, Any] = {}
     for declared in op.inputs:
         given: Further | Audio | Heard | None
-        if declared is op.sound:
+        if declared is op.sound and declared.kind == "midi":
+            given = _midi(outcome, op)
+        elif declared is op.sound:
             if outcome.sound is None:
                 raise MissingInput(f"{op.name} needs a sound")
             sound = outcome.sound
@@ -298,6 +317,16 @@ def _run_one(
     return op.func(**call)
 
 
+def _midi(outcome: Outcome, op: Operation) -> Midi:
+    if outcome.midi is None:
+        raise MissingInput(f"{op.name} needs a MIDI file")
+    if op.kind != "json":
+        others = [side for side in outcome.files if side.file is not outcome.midi]
+        outcome.midi_taken = outcome.midi_taken or len(others) == len(outcome.files)
+        outcome.files = others
+    return outcome.midi
+
+
 def _sort_out(outcome: Outcome, index: int, step: Step, result: Any) -> None:
     op = step.op
     facts: dict[str, Any] = {}
@@ -313,6 +342,8 @@ def _sort_out(outcome: Outcome, index: int, step: Step, result: Any) -> None:
             sounds[name] = _attributed(artifact, index, op)
         elif isinstance(artifact, File):
             outcome.files.append(SideFile(index, op.name, name, artifact))
+        if isinstance(artifact, Midi):
+            outcome.midi = artifact
     if len(sounds) == 1 and op.kind != "zip":
         (outcome.sound,) = sounds.values()
         outcome.changed = True

@@ -27,7 +27,7 @@ What a signature may say:
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
-- Result: `Blocks`, `Audio`, `Png`, `Midi`, `Video`, or a `Result` with such
+- Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
   does one `dict[str, Blocks]`, any number of sounds by name.
 """
@@ -52,6 +52,7 @@ from handlers.artifacts import (
     Png,
     Result,
     SoundItem,
+    Svg,
     Video,
     artifact_types,
 )
@@ -81,7 +82,7 @@ CATEGORIES: Mapping[str, str] = {
 
 Lane = Literal["cpu", "gpu"]
 Hears = tuple[Feature[Any], ...] | Callable[[Any], tuple[Feature[Any], ...]]
-Kind = Literal["audio", "zip", "png", "midi", "video", "json"]
+Kind = Literal["audio", "zip", "png", "svg", "midi", "video", "json"]
 
 
 class Params(BaseModel):
@@ -518,7 +519,7 @@ _INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi"]] = {
     Audio: "audio",
     Midi: "midi",
 }
-_FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Midi: "midi", Video: "video"}
+_FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Svg: "svg", Midi: "midi", Video: "video"}
 
 
 def _read_result(name: str, hint: Any) -> tuple[Kind, type[Any], tuple[str, ...], dict[str, str]]:

@@ -251,12 +251,15 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class SoundFacts:
-    """What its header tells of a sound. `tags` are lower-case Vorbis comment names."""
+    """What its header tells of a sound. `tags` are lower-case Vorbis comment names.
+
+    A MIDI file has no header of this kind; nothing is known of it.
+    """
 
     #: Seconds; None if no condition asks for it and it would cost a pass over the file.
-    duration: float | None
-    channels: int
-    sample_rate: int
+    duration: float | None = None
+    channels: int | None = None
+    sample_rate: int | None = None
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

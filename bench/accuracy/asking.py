@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from bench.accuracy.render import Rendered, key_of, rendered
@@ -65,11 +66,9 @@ def heard(job: tuple[str, Sequence[str], str, bool]) -> tuple[str, Marks, list[J
 
 def _kept(folder: Path, task: str, question: Question, path: Path) -> Answer:
     """The peer's answer, computed once per piece and version of everything that it stands on."""
-    import librosa
-
     assert question.peer is not None
     name = question.peer.__name__.strip("_")
-    key = key_of(librosa.__version__, question.peer_version, task, name)
+    key = key_of(version("librosa"), question.peer_version, task, name)
     kept = folder / f"{name}-{task}-{key}.json"
     if kept.exists():
         return dict(json.loads(kept.read_text()))

@@ -59,7 +59,7 @@ class _Band:
 #: General MIDI programs, counted from 0.
 _BANDS = {
     "pop": _Band((53, 80, 81, 73, 65, 0), (0, 4, 24, 25), (48, 89, 52, 16), (33, 34, 38), (0, 8)),
-    "rock": _Band((29, 81, 18, 27), (27, 18, 25, 30), (16, 48), (33, 34), (0, 16)),
+    "rock": _Band((29, 81, 80, 27), (27, 18, 25, 30), (16, 48), (33, 34), (0, 16)),
     "jazz": _Band((65, 66, 56, 11, 71), (0, 4, 26), (), (32,), (32, 40)),
     "folk": _Band((73, 40, 22, 71), (24, 25, 46), (21, 48), (32, 33), (0, 40)),
     "electronic": _Band((80, 81, 87, 90), (90, 4, 81, 5), (89, 95, 50), (38, 39), (24, 25)),
@@ -88,7 +88,7 @@ def compose(spec: Spec) -> Piece:
     # One bar more: the last chord rings.
     clock = Clock(
         _periods(rng, spec, total + meter.beats + 1, bars * meter.beats),
-        start=rng.uniform(0.05, 0.9),
+        start=rng.uniform(0.2, 1.0),
         swing=spec.swing,
         level=2 if spec.bpm < 80 and spec.swing != 0.5 else 1,
     )
@@ -108,9 +108,17 @@ def compose(spec: Spec) -> Piece:
     spans.append((clock.at(total), clock.at(total + meter.beats), home.label))
     beats = [clock.at(beat) for beat in range(total + 1)]
     cents = rng.choice([0.0, 0.0, 0.0, rng.uniform(-25, 25)])
+<<<<<<< HEAD
     higher = _SOUNDS_HIGHER.get(band.lead.program, 0) + cents / 100
     melody = [
         (n.start, n.end, 440 * 2 ** ((n.pitch - 69 + higher) / 12)) for n in band.lead.notes
+=======
+    # A tone has its pitch before it is loud enough to be the beginning of a note.
+    early = band.lead.speaks
+    melody = [
+        (n.start - early, n.end - early, 440 * 2 ** ((n.pitch - 69 + cents / 100) / 12))
+        for n in band.lead.notes
+>>>>>>> main
     ]
     truth = Truth(
         name=spec.name,

@@ -46,15 +46,17 @@ def _hats(rng: random.Random, beats: int, step: float, drum: int) -> list[Hit]:
     return hits
 
 
+_KICKS: tuple[tuple[float, ...], ...] = (
+    (0, 2), (0, 2, 2.5), (0, 1.5, 2), (0, 2.5), (0, 0.5, 2), (0, 1.5, 2.5), (0, 2, 3.5)
+)  # fmt: skip
+_FAST_KICKS: tuple[tuple[float, ...], ...] = ((0, 2), (0, 2, 3), (0, 1.5, 2), (0, 2, 2.5))
+
+
 def _four(rng: random.Random, bpm: float, busy: bool) -> list[Hit]:
     step = 0.25 if busy and bpm < 105 else 1.0 if bpm > 165 else 0.5
     drum = RIDE if busy and rng.random() < 0.5 else CLOSED
     hits = _hats(rng, 4, step, drum)
-    kicks = rng.choice(
-        [[0, 2], [0, 2, 2.5], [0, 1.5, 2], [0, 2.5], [0, 0.5, 2], [0, 1.5, 2.5], [0, 2, 3.5]]
-    )
-    if bpm > 150:
-        kicks = rng.choice([[0, 2], [0, 2, 3], [0, 1.5, 2], [0, 2, 2.5]])
+    kicks = rng.choice(_FAST_KICKS if bpm > 150 else _KICKS)
     hits += [(k, KICK, 104 if k == 0 else 94) for k in kicks]
     snare = SIDE if not busy and rng.random() < 0.3 else SNARE
     hits += [(1, snare, 100), (3, snare, 102)]
@@ -96,6 +98,6 @@ def _three(rng: random.Random, style: str, bpm: float, busy: bool) -> list[Hit]:
 def _six(rng: random.Random, busy: bool) -> list[Hit]:
     hits = _hats(rng, 2, 1 / 3, CLOSED if not busy or rng.random() < 0.5 else RIDE)
     hits += [(0, KICK, 106), (1, SNARE if busy else SIDE, 98)]
-    extra = rng.choice([[], [2 / 3], [5 / 3], [2 / 3, 5 / 3]])
+    extra: tuple[float, ...] = rng.choice([(), (2 / 3,), (5 / 3,), (2 / 3, 5 / 3)])
     hits += [(p, KICK, 84) for p in extra]
     return hits

@@ -118,7 +118,7 @@ def _played(midi: bytes, reverb: float, room: Path) -> NDArray[np.float32]:
     samples, _ = soundfile.read(room / "play.wav", dtype="float32", always_2d=True)
     (room / "play.mid").unlink()
     (room / "play.wav").unlink()
-    return samples
+    return np.asarray(samples, np.float32)
 
 
 def _cut(samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:

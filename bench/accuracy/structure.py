@@ -21,7 +21,7 @@ def _peer(path: Path) -> Answer:
     _, beats = librosa.beat.beat_track(y=samples, sr=rate, trim=False)
     marks = librosa.util.fix_frames(beats, x_min=0)
     both = np.vstack((librosa.util.normalize(mfcc, axis=1), chroma))
-    synced = librosa.util.sync(both, marks)
+    synced = librosa.util.sync(both, marks.tolist())
     count = max(1, min(synced.shape[1], round(len(samples) / rate / 8)))
     bounds = librosa.segment.agglomerative(synced, count)
     times = [*librosa.frames_to_time(marks[bounds], sr=rate).tolist(), len(samples) / rate]

@@ -119,7 +119,7 @@ def _among(
         bed = np.fft.irfft(shape, count)
     elif around == "hum":
         t = np.arange(count) / RATE
-        bed = sum(np.sin(2 * np.pi * 50 * k * t) / k for k in (1, 2, 3, 5))
+        bed = np.sum([np.sin(2 * np.pi * 50 * k * t) / k for k in (1, 2, 3, 5)], axis=0)
     elif around == "clicks":
         bed = np.zeros(count)
         bed[noise.integers(0, count, count // RATE * 2)] = 30
@@ -130,4 +130,4 @@ def _among(
         shape = np.fft.rfft(mixed)
         freq = np.fft.rfftfreq(count, 1 / RATE)
         mixed = np.fft.irfft(shape * ((freq > 300) & (freq < 3400)), count)
-    return np.clip(mixed, -1, 1).astype(np.float32)
+    return np.asarray(np.clip(mixed, -1, 1), np.float32)

@@ -67,7 +67,7 @@ def _peer_melody(path: Path) -> Answer:
 
     samples, rate = librosa.load(path)
     f0, voiced, _ = librosa.pyin(
-        samples, sr=rate, fmin=librosa.note_to_hz("C2"), fmax=librosa.note_to_hz("C7")
+        samples, sr=rate, fmin=float(librosa.note_to_hz("C2")), fmax=float(librosa.note_to_hz("C7"))
     )
     times = librosa.times_like(f0, sr=rate)
     return {

@@ -1,1 +1,1 @@
-"""What can be heard in a sound: features that analyses share, one topic per module."""
+"""Features that operations hear in a sound, by topic; see `handlers.hearing`."""

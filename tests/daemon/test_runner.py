@@ -12,7 +12,7 @@ from daemon import runner
 from daemon.execution import Claim, Finished, HandOver
 from daemon.settings import Settings
 from handlers import registry
-from handlers.artifacts import Blocks, Result
+from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, describe
 from handlers.errors import BadParameter, Cancelled, NoSuchFile, StorageFull, UnreadableInput
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
@@ -300,3 +300,70 @@ def test_a_chain_that_begins_elsewhere_is_handed_over_untouched(source, tmp_path
 
 def test_a_no_op_costs_nothing_and_succeeds(tmp_path):
     assert run(Order(), Here(tmp_path)) == Finished(result={})
+
+
+# -- MIDI ----------------------------------------------------------------------------------------
+def longer(file: Midi) -> Midi:
+    """Add to a MIDI file."""
+    return Midi(file.data + b"+")
+
+
+def dearer(file: Midi) -> Midi:
+    """Add to a MIDI file, elsewhere."""
+    return Midi(file.data + b"#")
+
+
+@pytest.fixture
+def midi_operations(monkeypatch):
+    about = {"route": "/x", "category": "midi", "examples": [Example("x")]}
+    more = {
+        "longer": describe(longer, **about),
+        "dearer": describe(dearer, lane="gpu", **about),
+    }
+    known = {**registry.operations(), **more}
+    monkeypatch.setattr(registry, "operations", lambda: known)
+
+
+@pytest.fixture
+def sketch(tmp_path):
+    path = tmp_path / "sketch.mid"
+    path.write_bytes(b"MThd")
+    return path
+
+
+@pytest.mark.usefixtures("midi_operations")
+def test_a_midi_file_is_taken_changed_and_delivered(sketch, tmp_path):
+    out = Delivery(folder=tmp_path / "out")
+    done = run(order(sketch, ("longer", {}), ("longer", {}), delivery=out), Here(tmp_path))
+    (output,) = done.result["outputs"]
+    assert (output["role"], output["media_type"]) == ("midi", "audio/midi")
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "sketch.longer.mid"
+    assert path.read_bytes() == b"MThd++"
+
+
+@pytest.mark.usefixtures("midi_operations")
+def test_a_midi_file_goes_from_lane_to_lane(sketch, tmp_path):
+    out = Delivery(folder=tmp_path / "out")
+    the_order = order(sketch, ("longer", {}), ("dearer", {}), ("longer", {}), delivery=out)
+    claim = Claim(id="j", attempt=1, order=the_order.model_dump_json())
+    for lane in ("cpu", "gpu"):
+        done = runner.run(claim, Here(tmp_path, lane=lane))
+        assert isinstance(done, HandOver)
+        update = {"next_step": done.next_step, "carried": done.carried, "finished": done.finished}
+        claim = claim.model_copy(update=update)
+    runner.run(claim, Here(tmp_path))
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.read_bytes() == b"MThd+#+"
+
+
+@pytest.mark.usefixtures("midi_operations")
+def test_sound_where_midi_is_wanted_is_refused_with_the_mark_that_is_missing(source, tmp_path):
+    with pytest.raises(UnreadableInput, match="take 1.wav is not a Standard MIDI File.*MThd"):
+        run(order(source, ("longer", {})), Here(tmp_path))
+
+
+def test_midi_where_a_sound_is_wanted_is_refused(sketch, tmp_path):
+    with pytest.raises(UnreadableInput, match="this is a MIDI file; reverse needs a sound") as it:
+        run(order(sketch, ("reverse", {})), Here(tmp_path))
+    assert it.value.step == 0

@@ -3,7 +3,7 @@ import pytest
 from pydantic import Field
 
 from handlers import chain
-from handlers.artifacts import Audio, Blocks, Png, Result
+from handlers.artifacts import Audio, Blocks, Midi, Png, Result
 from handlers.declare import Example, Params, Progress, describe
 from handlers.errors import BadParameter, Cancelled, CannotProcess, MissingInput
 
@@ -251,3 +251,76 @@ def test_a_stated_length_that_is_not_there_is_refused():
 
     with pytest.raises(CannotProcess, match="10000 of 20000"):
         samples(run(source, backwards))
+
+
+# -- MIDI ----------------------------------------------------------------------------------------
+def written() -> Midi:
+    """Write a MIDI file."""
+    return Midi(b"MThd written")
+
+
+def longer(file: Midi) -> Midi:
+    """Add to a MIDI file."""
+    return Midi(file.data + b" longer")
+
+
+class Size(Result):
+    size: int
+
+
+def sized(file: Midi) -> Size:
+    """Measure a MIDI file."""
+    return Size(size=len(file.data))
+
+
+def played(file: Midi) -> Blocks:
+    """As many frames as bytes."""
+    samples = np.ones((1, len(file.data)), np.float32)
+    return Blocks(lambda: iter([samples]), rate=RATE, channels=1, frames=len(file.data))
+
+
+def heard_notes(sound: Blocks) -> Midi:
+    """A note for each frame."""
+    return Midi(b"n" * sound.frames)
+
+
+def run_midi(*funcs, midi=None, sound=None):
+    steps = [chain.Step(o := op(func), o.read_params({})) for func in funcs]
+    desk = chain.Desk(lambda: None, MEMORY)
+    chain.check_order([step.op for step in steps])
+    return chain.run(sound, steps, desk, chain.Monitor(lambda f, s: None, 1), midi=midi)
+
+
+def test_a_midi_file_flows_through_the_steps_and_only_the_last_is_delivered():
+    outcome = run_midi(longer, sized, longer, midi=Midi(b"MThd"))
+    assert [side.file.data for side in outcome.files] == [b"MThd longer longer"]
+    assert outcome.reports[1].facts == {"size": len(b"MThd longer")}
+
+
+def test_a_midi_file_that_nothing_changed_is_not_delivered():
+    assert not run_midi(sized, midi=Midi(b"MThd")).files
+
+
+def test_what_was_written_may_be_played_and_changed_as_any_sound():
+    outcome = run_midi(written, longer, played, times)
+    assert outcome.sound.whole().samples.tolist() == [[2.0] * len(b"MThd written longer")]
+    assert not outcome.files
+
+
+def test_notes_heard_in_a_sound_flow_on_and_the_sound_stays():
+    source = Source(frames=5)
+    outcome = run_midi(heard_notes, longer, sound=source.sound)
+    assert [side.file.data for side in outcome.files] == [b"nnnnn longer"]
+    assert outcome.sound.frames == 5
+
+
+@pytest.mark.parametrize(
+    ("funcs", "message"),
+    [
+        pytest.param((times, longer), "longer needs a MIDI file; no step", id="sound only"),
+        pytest.param((longer, times), "times needs one sound; there is only MIDI", id="MIDI only"),
+    ],
+)
+def test_sound_and_midi_are_not_taken_for_each_other(funcs, message):
+    with pytest.raises(BadParameter, match=message):
+        chain.check_order([op(func) for func in funcs])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Video
+from handlers.artifacts import Audio, Blocks, Midi, Png, Result, Svg, Video
 from handlers.declare import Example, Operation
 from handlers.errors import AudiollaError
 from handlers.hearing import Heard
@@ -87,7 +87,7 @@ def outcome(
             sounds[name] = artifact.whole()
         elif isinstance(artifact, Audio):
             sounds[name] = artifact
-        elif isinstance(artifact, Png | Midi):
+        elif isinstance(artifact, Png | Svg | Midi):
             files[name] = artifact.data
         elif isinstance(artifact, Video):
             files[name] = artifact.path.read_bytes()
