@@ -67,8 +67,6 @@ _BANDS = {
 }
 #: Leads whose home is lower than the middle octave's end.
 _LOW_LEADS = {42, 66, 29, 27}
-#: A rock organ sounds its 16-foot stop: an octave below the key.
-_SOUNDS_HIGHER = {18: -12}
 _FORMS = ("ABAC", "ABAB", "ABACA", "ABCAB", "ABA", "ABCBA", "ABCA")
 _LASTS_S = (30.0, 46.0)
 
@@ -108,17 +106,11 @@ def compose(spec: Spec) -> Piece:
     spans.append((clock.at(total), clock.at(total + meter.beats), home.label))
     beats = [clock.at(beat) for beat in range(total + 1)]
     cents = rng.choice([0.0, 0.0, 0.0, rng.uniform(-25, 25)])
-<<<<<<< HEAD
-    higher = _SOUNDS_HIGHER.get(band.lead.program, 0) + cents / 100
-    melody = [
-        (n.start, n.end, 440 * 2 ** ((n.pitch - 69 + higher) / 12)) for n in band.lead.notes
-=======
     # A tone has its pitch before it is loud enough to be the beginning of a note.
     early = band.lead.speaks
     melody = [
         (n.start - early, n.end - early, 440 * 2 ** ((n.pitch - 69 + cents / 100) / 12))
         for n in band.lead.notes
->>>>>>> main
     ]
     truth = Truth(
         name=spec.name,
