@@ -88,19 +88,15 @@ def _our_key(path: Path) -> Answer:
     return {"key": key.name, "key_confidence": key.confidence}
 
 
-_HARTE = {"": "maj", "m": "min", "7": "7", "maj7": "maj7", "m7": "min7", "dim": "dim"}
-_HARTE["m7b5"] = "hdim7"
-
-
 def _our_chords(path: Path) -> Answer:
     from handlers.codecs.reader import open_sound
     from handlers.hearing import Heard
-    from handlers.listening.chords import CHORDS
+    from handlers.listening.chords import CHORDS, HARTE
 
     spans = Heard(open_sound(path))[CHORDS]
     return {
         "chords": [
-            (s.start, s.end, f"{NAMES[s.root]}:{_HARTE[s.quality.suffix]}", s.confidence)
+            (s.start, s.end, f"{s.name}:{HARTE[s.quality.suffix]}", s.confidence)
             for s in spans
         ]
     }

@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.hearing import Derived, Heard
-from handlers.listening.notes import FRAME_RATE, HARMONY, Harmony
-
-NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-"""Pitch classes, sharps only."""
+from handlers.hearing import MONO_RATE, Derived, Heard
+from handlers.listening.notes import FRAME_RATE, HARMONY, NAMES, Harmony
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,9 @@ QUALITIES = (
     Quality((0, 3, 6), "dim", "m", "dim"),
     Quality((0, 3, 6, 10), "m7b5", "m", "dim"),
 )
+HARTE = {"": "maj", "m": "min", "7": "7", "maj7": "maj7", "m7": "min7", "dim": "dim"}
+HARTE["m7b5"] = "hdim7"
+"""What each suffix is in Harte's syntax (ISMIR 2005)."""
 _STATES = 12 * len(QUALITIES)
 """States of the model: quality by quality, C first; the state after them is no chord."""
 _NOTHING = _STATES
@@ -100,9 +100,14 @@ class Span:
     quality: Quality
     confidence: float
 
+    @property
+    def name(self) -> str:
+        """The root's name."""
+        return NAMES[self.root]
+
     def label(self, sevenths: bool) -> str:
         """`F#m`, or with sevenths `F#m7`."""
-        return NAMES[self.root] + (self.quality.suffix if sevenths else self.quality.triad)
+        return self.name + (self.quality.suffix if sevenths else self.quality.triad)
 
 
 @lru_cache(maxsize=1)
@@ -297,6 +302,21 @@ def _certainty(scores: Samples, state: int) -> float:
 
 CHORDS = Derived("chords", version=1, needs=(HARMONY, KEY), compute=_chords)
 """The chords, as spans in order of time."""
+
+
+def gridded(spans: Sequence[Span], hop: int, duration: float) -> list[Span]:
+    """Spans whose borders lie on multiples of `hop` samples at 22,050 Hz.
+
+    What falls between two of them is lost, but for the longest, if it were all.
+    """
+    step = hop / MONO_RATE
+
+    def placed(at: float) -> float:
+        return at if at in (0.0, duration) else min(round(at / step) * step, duration)
+
+    moved = [replace(s, start=placed(s.start), end=placed(s.end)) for s in spans]
+    made = [s for s in moved if s.start < s.end]
+    return made or [max(spans, key=lambda s: s.end - s.start)] if spans else []
 
 
 def merged(spans: Sequence[Span], shortest: float, sevenths: bool) -> list[Span]:

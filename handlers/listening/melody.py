@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
 from handlers.hearing import MONO, MONO_RATE, Form, Listened
+from handlers.listening.notes import NAMES
 
 HOP = 256
 FRAME_S = HOP / MONO_RATE
@@ -202,3 +203,8 @@ def _notes(scale: NDArray[np.float64], struck: NDArray[np.bool_]) -> list[tuple[
             begin, note = at, other
     found.append((begin, len(scale)))
     return found
+
+
+def note_name(pitch: int) -> str:
+    """`C4` for 60."""
+    return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"

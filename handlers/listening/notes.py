@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from handlers.artifacts import Samples
 from handlers.hearing import MONO, MONO_RATE, Form, Listened, Stage
 
+NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+"""Pitch classes, sharps only."""
+
 RATE = MONO_RATE // 2
 SIZE = 4096
 HOP = 512
