@@ -26,8 +26,8 @@ LOWEST_HZ, HIGHEST_HZ = 20.0, 5000.0
 
 _BATCH = 128
 _WINDOW_S = 0.0464
-#: Tones ring on when the next one has begun: a frame looks this far ahead of its time.
-_AHEAD_S = 0.014
+AHEAD_S = 0.014
+"""Tones ring on when the next one has begun: a frame looks this far ahead of its time."""
 #: Cost of a leap by an octave between neighbouring frames, and of beginning or ending a tone.
 _LEAP = 16.0
 _SWITCH = 4.0
@@ -45,6 +45,8 @@ class Melody:
     voiced: NDArray[np.bool_]
     #: float32 `(frames,)`: root-mean-square level around the frame.
     level: Samples
+    #: float32 `(frames,)`: probability of the pitch, 0 where it is a guess.
+    clarity: Samples
 
 
 class _Follower:
@@ -61,7 +63,7 @@ class _Follower:
         self._transform = int(fft.next_fast_len(self._size, real=True))
         # A lag of about the middle of the range has its two windows centred on the frame.
         middle = (self._window + self._longest // 2) // 2
-        self._ahead = middle - round(_AHEAD_S * form.rate)
+        self._ahead = middle - round(AHEAD_S * form.rate)
         self._waiting = np.zeros(self._ahead, np.float32)
         self._frames = self._samples = 0
         self._hertz: list[Samples] = []
@@ -121,7 +123,8 @@ class _Follower:
         level_db = 20 * np.log10(np.maximum(level, np.float32(1e-7)))
         held(level_db, _SPAN, _FALLS_DB, _BELOW_DB, _RISES_DB, _RANGE_DB, tone)
         guess = found[np.arange(len(path)), np.maximum(path, 0)]
-        return Melody(_filled(guess, pitched), pitched & tone, level)
+        sure = np.where(pitched, chance[np.arange(len(path)), np.maximum(path, 0)], 0)
+        return Melody(_filled(guess, pitched), pitched & tone, level, sure)
 
 
 def _filled(hertz: Samples, pitched: NDArray[np.bool_]) -> Samples:
