@@ -193,17 +193,20 @@ def tones(melody: Melody) -> list[Tone]:
 
 def _notes(scale: NDArray[np.float64], struck: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Where notes begin and end within one stretch of pitch."""
+    ahead = np.lib.stride_tricks.sliding_window_view(
+        np.pad(scale, (0, _NEW_FRAMES - 1), constant_values=1e9), _NEW_FRAMES
+    )
+    # The middle one of an odd number.
+    nearest = np.rint(np.sort(ahead, axis=1)[:, _NEW_FRAMES // 2])
+    settled = np.abs(ahead - nearest[:, None]).max(axis=1) < _NEAR_SEMITONES
+    again = struck & ~np.concatenate(([False], struck[:-1]))
     found = []
     begin, note = 0, round(float(np.median(scale[:_NEW_FRAMES])))
-    for at in range(1, len(scale)):
-        ahead = scale[at : at + _NEW_FRAMES]
-        other = round(float(np.median(ahead)))
-        settled = abs(ahead - other).max() < _NEAR_SEMITONES and len(ahead) == _NEW_FRAMES
-        moved = other != note and abs(scale[at] - note) > _NEAR_SEMITONES and settled
-        again = struck[at] and not struck[at - 1] and at - begin >= _NEW_FRAMES
-        if moved or again:
+    for at in np.flatnonzero(settled | again).tolist():
+        moved = settled[at] and nearest[at] != note and abs(scale[at] - note) > _NEAR_SEMITONES
+        if at and (moved or (again[at] and at - begin >= _NEW_FRAMES)):
             found.append((begin, at))
-            begin, note = at, other
+            begin, note = at, int(nearest[at])
     found.append((begin, len(scale)))
     return found
 
