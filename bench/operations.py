@@ -37,6 +37,7 @@ import soundfile
 
 from handlers.artifacts import Audio, Blocks, Result, SoundItem
 from handlers.declare import Operation
+from handlers.hearing import Heard
 from handlers.registry import operations
 
 RATE = 44100
@@ -156,6 +157,57 @@ def librosa_hpss(bench: Bench) -> Callable[[], Any]:
     return run
 
 
+def librosa_rms(bench: Bench) -> Callable[[], Any]:
+    """Level of each hop, from frames as long as the hop."""
+    import librosa
+
+    samples = bench.audio.samples
+    return lambda: librosa.feature.rms(y=samples, frame_length=512, hop_length=512, center=False)
+
+
+def numpy_correlation(bench: Bench) -> Callable[[], Any]:
+    """Correlation, mid and side of the whole sound."""
+
+    def run() -> Any:
+        left, right = bench.audio.samples
+        mid, side = (left + right) / 2, (left - right) / 2
+        levels = [np.sqrt(np.mean(np.square(x))) for x in (left, right, mid, side)]
+        return np.corrcoef(left, right)[0, 1], levels
+
+    return run
+
+
+def silero(bench: Bench) -> Callable[[], Any]:
+    """The package's way: resample, then its model frame by frame (without torch)."""
+    from importlib.util import find_spec
+
+    import onnxruntime
+    import soxr
+
+    found = find_spec("silero_vad")
+    assert found is not None
+    assert found.submodule_search_locations
+    path = Path(found.submodule_search_locations[0]) / "data" / "silero_vad.onnx"
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    model = onnxruntime.InferenceSession(str(path), options)
+
+    def run() -> Any:
+        mono = soxr.resample(bench.audio.samples.mean(axis=0), RATE, 16000)
+        frames = mono[: mono.size // 512 * 512].reshape(-1, 512)
+        state, context = np.zeros((2, 1, 128), np.float32), np.zeros(64, np.float32)
+        rate, found = np.array(16000), []
+        for frame in frames:
+            given = {"input": np.concatenate((context, frame))[None], "state": state, "sr": rate}
+            out, state = model.run(None, given)
+            found.append(out)
+            context = frame[-64:]
+        return found
+
+    return run
+
+
 def matchering(bench: Bench) -> Callable[[], Any]:
     """Its stages over the whole sound, its own limiter at the end."""
     with warnings.catch_warnings():
@@ -198,6 +250,24 @@ ROWS = [
         {"ffmpeg twice": measured_then_applied}),
     Row("loudness", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-i", "{in}", "-af", "ebur128=peak=true", "-f", "null", "-")}),
+    Row("loudness_curve", {}, {"librosa": librosa_rms}),
+    Row("clip_detect", {}, {
+        "ffmpeg": ("ffmpeg", "-v", "error", "-i", "{in}", "-af", "ebur128=peak=true",
+                   "-f", "null", "-"),
+        "(ffmpeg astats)": ("ffmpeg", "-v", "error", "-i", "{in}", "-af", "astats",
+                            "-f", "null", "-")}),
+    Row("stereo_field", {}, {"numpy": numpy_correlation}),
+    Row("silence", {}, {
+        "ffmpeg": ("ffmpeg", "-v", "error", "-i", "{in}", "-af", "silencedetect=n=-30dB:d=0.5",
+                   "-f", "null", "-")}),
+    Row("silence", {"trim_mode": "all", "threshold_db": -40.0}, {
+        "ffmpeg": ffmpeg("-af", "silenceremove=start_periods=1:start_threshold=-40dB:"
+                         "stop_periods=-1:stop_threshold=-40dB:stop_duration=0.5:detection=peak"),
+        "sox": sox("silence", "1", "0.01", "1%", "-1", "0.5", "1%")}, label="trim"),
+    Row("split", {"mode": "silence", "threshold_db": -40.0}, {
+        "sox": sox("silence", "1", "0.01", "1%", "1", "0.5", "1%", ":", "newfile", ":",
+                   "restart")}, label="silence"),
+    Row("vad", {}, {"silero by frame": silero}),
     Row("waveform", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",
         "showwavespic=s=1280x720:colors=lime", "-frames:v", "1", "{out}.png")}),
@@ -316,7 +386,8 @@ class Bench:
                 else:
                     sound = None if name is None else open_sound(self.files[name])
                 whole = declared.kind == "audio" and sound is not None
-                call[declared.name] = sound.whole() if whole else sound
+                listens = declared.kind == "heard" and sound is not None
+                call[declared.name] = sound.whole() if whole else Heard(sound) if listens else sound
             if op.wants_progress:
                 call["progress"] = _unheard
             for made in _sounds(op.func(**call)):

@@ -59,6 +59,8 @@ class SourceFacts:
     bit_depth: int | None = None
     """Bits per sample as stored; None where it has no meaning (lossy codecs)."""
     bit_rate: int | None = None
+    md5: str | None = None
+    """MD5 of the samples before they were encoded, in hex, where the file states it (FLAC)."""
     metadata: Metadata = field(default_factory=Metadata)
 
 
