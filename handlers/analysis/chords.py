@@ -12,6 +12,7 @@ from handlers.hearing import Heard
 from handlers.listening.chords import CHORDS, HARTE, KEY, Span, gridded, merged
 from handlers.listening.notes import HARMONY
 from handlers.listening.outline import OUTLINE
+from handlers.listening.rhythm import PULSE
 from handlers.markers import Marked, Marker, marker_file
 from handlers.pictures.plots import Drawn
 from handlers.units import Samples, Seconds
@@ -27,7 +28,7 @@ class Chords(Drawn, Marked):
     hop_length: Samples = Field(
         512,
         ge=1,
-        description="Grid on which chords change, in samples at 22,050 Hz.",
+        description="Grid on which chords change where there is no beat, in samples at 22,050 Hz.",
     )
     segment_min_duration_sec: Seconds = Field(
         0.5, ge=0, description="Shorter chords are merged with a neighbour."
@@ -63,7 +64,7 @@ class ChordReport(Result):
     route="/v1/audio/chords",
     category="analysis",
     engines=["chord-detect"],
-    hears=lambda p: (KEY, CHORDS, HARMONY, *((OUTLINE,) if p.plot else ())),
+    hears=lambda p: (KEY, CHORDS, HARMONY, PULSE, *((OUTLINE,) if p.plot else ())),
     examples=[
         Example("The changes of a song."),
         Example("Jazz harmony, every bar of it.", sevenths=True, segment_min_duration_sec=0.25),
@@ -78,7 +79,9 @@ def chords(sound: Heard, p: Chords) -> ChordReport:
     Source: see `handlers.listening.chords`.
     """
     key = sound[KEY]
-    spans = gridded(sound[CHORDS], p.hop_length, sound.duration)
+    spans = gridded(
+        sound[CHORDS], p.hop_length, sound[PULSE].beats.tolist(), sound.duration
+    )
     spans = merged(spans, p.segment_min_duration_sec, p.sevenths)
     return ChordReport(
         key=key.name if key else None,

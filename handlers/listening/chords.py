@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from handlers.artifacts import Samples
 from handlers.hearing import MONO_RATE, Derived, Heard
 from handlers.listening.notes import FRAME_RATE, HARMONY, NAMES, Harmony
+from handlers.listening.rhythm import PULSE, Pulse
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ _BASS = 0.65
 _SEVENTH = 0.09
 #: Compression of the chroma, so that doubled tones do not count twice.
 _COMPRESSION = 3.0
-#: How much better a chord has to be, in frames' worth of cosine, for a change.
-_CHANGE = 3.0
+#: How much better a chord has to be, in frames' worth of cosine, for a change: where no beats
+#: are known, and where they are sure: on downbeats, on other beats, between beats.
+_CHANGE, _ON_DOWNBEAT, _ON_BEAT, _OFF_BEAT = 3.0, 2.0, 4.0, 8.0
 #: How much a chord's frequency in the key counts, per frame.
 _CONTEXT = 0.03
 #: A frame this far below the loudest one is silent.
@@ -262,13 +264,13 @@ def _chords(heard: Heard) -> tuple[Span, ...]:
         return ()
     prior = _context(key.tonic, key.minor)
     prior = (_CONTEXT * (prior - prior.max())).astype(np.float32)
-    change = np.full(len(harmony.level), _CHANGE, np.float32)
+    change, beats = _changes(heard[PULSE], len(harmony.level))
     path = _decoded(harmony, change, prior)
     edges = np.flatnonzero(np.diff(path)) + 1
     bounds = [0, *edges.tolist(), len(path)]
-    # A frame is the middle of what it tells of.
-    times = [max(0.0, (at - 0.5) / FRAME_RATE) for at in bounds]
-    times[-1] = heard.duration
+    # A frame is the middle of what it tells of, and a change on a beat is where the beat is.
+    times = [beats.get(at, max(0.0, (at - 0.5) / FRAME_RATE)) for at in bounds]
+    times[0], times[-1] = 0.0, heard.duration
     spans = []
     for number, first in enumerate(bounds[:-1]):
         state = int(path[first])
@@ -287,9 +289,28 @@ def _chords(heard: Heard) -> tuple[Span, ...]:
     return tuple(spans)
 
 
+def _changes(pulse: Pulse, frames: int) -> tuple[NDArray[np.float32], dict[int, float]]:
+    """What a change costs at each frame, and which frames begin with a beat: when it is."""
+    sure = pulse.beats_confidence
+    costs = [_CHANGE + sure * (cost - _CHANGE) for cost in (_ON_DOWNBEAT, _ON_BEAT, _OFF_BEAT)]
+    change = np.full(frames, costs[2], np.float32)
+    at = np.rint(pulse.beats * FRAME_RATE + 0.5).astype(np.int64)
+    beats = {
+        int(frame): float(time)
+        for frame, time in zip(at, pulse.beats, strict=True)
+        if 0 < frame < frames
+    }
+    # A downbeat counts as much more than a beat as it is known to be one.
+    first = costs[1] + pulse.downbeats_confidence / max(sure, 1e-9) * (costs[0] - costs[1])
+    for frame, place in zip(at.tolist(), pulse.places.tolist(), strict=True):
+        if frame in beats:
+            change[frame] = first if place == 0 else costs[1]
+    return change, beats
+
+
 #: A logistic curve from how far a chord is ahead of the next other one to how often it is right;
 #: told by the accuracy bench's calibration table.
-_AHEAD, _STEEP = 0.05, 30.0
+_AHEAD, _STEEP = -0.06, 10.0
 
 
 def _certainty(scores: Samples, state: int) -> float:
@@ -300,19 +321,22 @@ def _certainty(scores: Samples, state: int) -> float:
     return 1 / (1 + math.exp(-_STEEP * (ahead - _AHEAD)))
 
 
-CHORDS = Derived("chords", version=1, needs=(HARMONY, KEY), compute=_chords)
+CHORDS = Derived("chords", version=1, needs=(HARMONY, KEY, PULSE), compute=_chords)
 """The chords, as spans in order of time."""
 
 
-def gridded(spans: Sequence[Span], hop: int, duration: float) -> list[Span]:
-    """Spans whose borders lie on multiples of `hop` samples at 22,050 Hz.
+def gridded(
+    spans: Sequence[Span], hop: int, beats: Sequence[float], duration: float
+) -> list[Span]:
+    """Spans whose borders lie on beats, or else on multiples of `hop` samples at 22,050 Hz.
 
     What falls between two of them is lost, but for the longest, if it were all.
     """
     step = hop / MONO_RATE
+    exact = {0.0, duration, *beats}
 
     def placed(at: float) -> float:
-        return at if at in (0.0, duration) else min(round(at / step) * step, duration)
+        return at if at in exact else min(round(at / step) * step, duration)
 
     moved = [replace(s, start=placed(s.start), end=placed(s.end)) for s in spans]
     made = [s for s in moved if s.start < s.end]
