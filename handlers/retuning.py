@@ -36,11 +36,7 @@ class _Stretch:
 
 def clear(melody: Melody, tones: Sequence[Tone]) -> list[Tone]:
     """Those of the tones that can be moved: their periods are alike."""
-    return [
-        tone
-        for tone in tones
-        if float(np.median(melody.clarity[_frames(tone)])) >= _CLEAR
-    ]
+    return [tone for tone in tones if float(np.median(melody.clarity[_frames(tone)])) >= _CLEAR]
 
 
 def _frames(tone: Tone) -> slice:
@@ -145,7 +141,7 @@ class _Work:
         stretch = self.stretch
         rise = (places - self.begin) / stretch.periods[0]
         fall = (stretch.end - places) / (_FADE * stretch.periods[-1])
-        return np.clip(np.minimum(rise, fall), 0, 1).astype(np.float32)
+        return np.asarray(np.clip(np.minimum(rise, fall), 0, 1), np.float32)
 
 
 def _passing(sound: Blocks, stretches: Sequence[_Stretch]) -> Iterator[Samples]:

@@ -96,8 +96,7 @@ def _our_chords(path: Path) -> Answer:
     spans = Heard(open_sound(path))[CHORDS]
     return {
         "chords": [
-            (s.start, s.end, f"{s.name}:{HARTE[s.quality.suffix]}", s.confidence)
-            for s in spans
+            (s.start, s.end, f"{s.name}:{HARTE[s.quality.suffix]}", s.confidence) for s in spans
         ]
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.artifacts import Png, Result, Svg, TextFile
 from handlers.declare import Example, operation
@@ -39,8 +39,10 @@ class Chords(Drawn, Marked):
     )
 
 
-class Chord(Result):
+class Chord(BaseModel):
     """A chord from one time to another."""
+
+    model_config = ConfigDict(frozen=True)
 
     chord: str
     start_sec: Seconds
@@ -79,9 +81,7 @@ def chords(sound: Heard, p: Chords) -> ChordReport:
     Source: see `handlers.listening.chords`.
     """
     key = sound[KEY]
-    spans = gridded(
-        sound[CHORDS], p.hop_length, sound[PULSE].beats.tolist(), sound.duration
-    )
+    spans = gridded(sound[CHORDS], p.hop_length, sound[PULSE].beats.tolist(), sound.duration)
     spans = merged(spans, p.segment_min_duration_sec, p.sevenths)
     return ChordReport(
         key=key.name if key else None,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
-from typing_extensions import TypedDict
 
 from handlers.artifacts import Midi, Png, Result, Svg, TextFile
 from handlers.declare import Example, operation
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: The report has every second frame: 23 ms are finer than any tune, and three hours of it
 #: are half a million entries.
 _EVERY = 2
+_TEMPO = 120.0
 
 
 class Melody(Drawn, Marked):
@@ -38,7 +39,8 @@ class Melody(Drawn, Marked):
         return self
 
 
-class Point(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Point:
     """The pitch at one time; `hz` is None where no tone sounds."""
 
     time: Seconds
@@ -46,7 +48,8 @@ class Point(TypedDict):
     voiced: bool
 
 
-class MelodyNote(TypedDict):
+@dataclass(frozen=True, slots=True)
+class MelodyNote:
     """A note; `pitch` is its MIDI number."""
 
     pitch: int
@@ -101,6 +104,7 @@ def melody(sound: Heard, p: Melody) -> MelodyReport:
     voiced = found.voiced[::_EVERY].tolist()
     wanted = p.as_midi or p.markers != "none"
     tones = listening.tones(found) if wanted else []
+    notes = [MidiNote(t.start, t.end, t.pitch) for t in tones]
     return MelodyReport(
         fmin=p.fmin,
         fmax=p.fmax,
@@ -116,9 +120,7 @@ def melody(sound: Heard, p: Melody) -> MelodyReport:
         ]
         if p.as_midi
         else None,
-        midi=midi_of((MidiNote(t.start, t.end, t.pitch) for t in tones), tempo_bpm=120, name="Melody")
-        if p.as_midi
-        else None,
+        midi=midi_of(notes, tempo_bpm=_TEMPO, name="Melody") if p.as_midi else None,
         plot=p.drawing(lambda: _plot(sound, found)),
         marker_file=marker_file(p, sound, (_marker(tone) for tone in tones)),
     )

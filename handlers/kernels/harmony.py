@@ -9,56 +9,26 @@ from numpy.typing import NDArray
 from handlers.artifacts import Samples
 from handlers.kernels.jit import OUT_ROWS, ROW, ROWS, STATE, VECTOR, kernel
 
-_INDEX = types.Array(types.int32, 1, "C", readonly=True)
 _SPECTRA = types.Array(types.complex64, 2, "C", readonly=True)
 
 
-@kernel(types.void(_SPECTRA, OUT_ROWS), fast=VECTOR)
-def sizes(spectra: NDArray[np.complex64], out: Samples) -> None:
-    """Absolute values; both `(frames, bins)`."""
-    for frame in range(spectra.shape[0]):
-        for k in range(spectra.shape[1]):
-            value = spectra[frame, k]
-            out[frame, k] = np.sqrt(value.real * value.real + value.imag * value.imag)
-
-
-@kernel(types.void(ROWS, _INDEX, _INDEX, _INDEX, ROW, OUT_ROWS), fast=VECTOR)
-def gather(
-    spectra: Samples, first: NDArray[np.int32], count: NDArray[np.int32],
-    offset: NDArray[np.int32], weights: Samples, out: Samples,
-) -> None:  # fmt: skip
-    """Weighted sums over neighbouring bins, as a sparse matrix product.
-
-    Args:
-        spectra: `(frames, bins)`.
-        first, count: bins that each sum begins with and has.
-        offset: where its weights begin within `weights`.
-        out: `(frames, sums)`.
-    """
-    for frame in range(spectra.shape[0]):
-        row = spectra[frame]
-        for k in range(out.shape[1]):
-            total = np.float32(0)
-            start, at = first[k], offset[k]
-            for i in range(count[k]):
-                total += row[start + i] * weights[at + i]
-            out[frame, k] = total
-
-
-@kernel(types.void(ROWS, types.int64, types.int64, types.float64, STATE))
+@kernel(types.void(_SPECTRA, types.int64, types.int64, types.float64, STATE))
 def mistuning(
-    spectra: Samples, lowest: int, highest: int, bin_hz: float, turn: NDArray[np.float64]
-) -> None:
+    spectra: NDArray[np.complex64], lowest: int, highest: int, bin_hz: float,
+    turn: NDArray[np.float64],
+) -> None:  # fmt: skip
     """Adds to `turn` how far spectral peaks lie from the semitones of A = 440 Hz.
 
     Each peak between bins `lowest` and `highest` adds its size at the angle
     `2 pi` times its distance, in semitones; the angle of the sum is the tuning.
     Peaks below a tenth of the frame's largest do not count.
     """
+    row = np.empty(highest + 1, np.float32)
     for frame in range(spectra.shape[0]):
-        row = spectra[frame]
         largest = np.float32(0)
-        for k in range(lowest, highest):
+        for k in range(lowest - 1, highest + 1):
+            value = spectra[frame, k]
+            row[k] = np.sqrt(value.real * value.real + value.imag * value.imag)
             largest = max(largest, row[k])
         least = max(largest * np.float32(0.1), np.float32(1e-6))
         for k in range(lowest, highest):
@@ -139,5 +109,3 @@ def explained(gram: Samples, right: Samples, sweeps: int, out: Samples) -> None:
                     moved = max(moved, abs(step) * gram[k, k])
             if moved <= small:
                 break
-
-

@@ -150,8 +150,9 @@ def pitch_path(
         state = back[n, state]
 
 
-@kernel(types.void(ROW, types.int64, types.float64, types.float64, types.float64, types.float64,
-                   _FLAGS))
+@kernel(
+    types.void(ROW, types.int64, types.float64, types.float64, types.float64, types.float64, _FLAGS)
+)
 def held(
     level_db: Samples, span: int, falls: float, below: float, rises: float, range_db: float,
     tone: NDArray[np.bool_],

@@ -37,7 +37,7 @@ def _at(values: Samples, place: float) -> float:
     low = min(max(int(place), 0), values.shape[0] - 1)
     high = min(low + 1, values.shape[0] - 1)
     share = min(max(place - low, 0.0), 1.0)
-    return values[low] + share * (values[high] - values[low])
+    return float(values[low] + share * (values[high] - values[low]))
 
 
 @njit(nogil=True, fastmath=set(VECTOR))

@@ -87,8 +87,19 @@ class Key:
     @property
     def camelot(self) -> str:
         """Place on the wheel that DJs mix by, `1A` to `12B`: neighbours share all but one tone."""
-        fifths = (7 * (self.tonic + (3 if self.minor else 0))) % 12
-        return f"{(fifths + 7) % 12 + 1}{'A' if self.minor else 'B'}"
+        return f"{self._hour}{'A' if self.minor else 'B'}"
+
+    @property
+    def neighbours(self) -> list[str]:
+        """Camelot codes that mix with this one: itself, its relative, a fifth down and up."""
+        this, other = ("A", "B") if self.minor else ("B", "A")
+        before, after = (self._hour + 10) % 12 + 1, self._hour % 12 + 1
+        return [f"{self._hour}{this}", f"{self._hour}{other}", f"{before}{this}", f"{after}{this}"]
+
+    @property
+    def _hour(self) -> int:
+        fifths = 7 * (self.tonic + (3 if self.minor else 0)) % 12
+        return (fifths + 7) % 12 + 1
 
 
 @dataclass(frozen=True)
@@ -325,9 +336,7 @@ CHORDS = Derived("chords", version=1, needs=(HARMONY, KEY, PULSE), compute=_chor
 """The chords, as spans in order of time."""
 
 
-def gridded(
-    spans: Sequence[Span], hop: int, beats: Sequence[float], duration: float
-) -> list[Span]:
+def gridded(spans: Sequence[Span], hop: int, beats: Sequence[float], duration: float) -> list[Span]:
     """Spans whose borders lie on beats, or else on multiples of `hop` samples at 22,050 Hz.
 
     What falls between two of them is lost, but for the longest, if it were all.

@@ -10,7 +10,6 @@ for the window's true shape, where the paper shifts the spectrum.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.hearing import MONO, MONO_RATE, Form, Listened, Stage
+from handlers.hearing import MONO, MONO_RATE, Form, Listened
+from handlers.listening.frames import Bands, Frames
 
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 """Pitch classes, sharps only."""
@@ -32,12 +32,12 @@ FRAME_RATE = RATE / HOP
 
 _BATCH = 64
 _BIN_HZ = RATE / SIZE
+_TUNED_BINS = (round(110 / _BIN_HZ), round(1760 / _BIN_HZ))
+"""Where the tuning is told: lower bins are too wide for it, higher partials out of tune."""
 _PER_SEMITONE = 3
 #: MIDI notes that may sound (A0 to G#7), and the scale's range, a semitone more on either side.
 _LOWEST, _HIGHEST = 24, 104
-_SCALE = np.arange(
-    _LOWEST - 1, _HIGHEST + 1 + 1e-9, 1 / _PER_SEMITONE
-)
+_SCALE = np.arange(_LOWEST - 1, _HIGHEST + 1 + 1e-9, 1 / _PER_SEMITONE)
 
 
 def hertz(note: Any) -> Any:
@@ -45,95 +45,21 @@ def hertz(note: Any) -> Any:
     return 440.0 * 2.0 ** ((np.asarray(note, np.float64) - 69) / 12)
 
 
-class _Slow:
-    """Magnitude spectra `(frames, bins)` of 372 ms at half the rate, always `_BATCH` at once.
-
-    Frames are centred on every `HOP`-th sample from the first on, zeros lie beyond both
-    ends. The last batch has those that are left.
-    """
-
-    def __init__(self, form: Form) -> None:
-        import soxr
-
-        from handlers.spectral import hann
-
-        self.form = Form(FRAME_RATE, SIZE // 2 + 1)
-        self._half = soxr.ResampleStream(form.rate, RATE, 1, dtype="float32")
-        self._window = hann(SIZE) * np.float32(4 / SIZE)
-        self._waiting = [np.zeros(SIZE // 2, np.float32)]
-        self._have = SIZE // 2
-
-    def add(self, piece: Samples) -> Iterable[Samples]:
-        """Spectra that are complete."""
-        return self._take(self._half.resample_chunk(piece))
-
-    def end(self) -> Iterable[Samples]:
-        """The last ones."""
-        rest = self._half.resample_chunk(np.zeros(0, np.float32), last=True)
-        yield from self._take(np.concatenate((rest, np.zeros(SIZE // 2, np.float32))))
-        frames = (self._have - SIZE) // HOP + 1
-        if frames > 0:
-            yield self._spectra(np.concatenate(self._waiting), frames)
-
-    def _take(self, samples: Samples) -> Iterable[Samples]:
-        self._waiting.append(samples)
-        self._have += samples.size
-        needed = SIZE + (_BATCH - 1) * HOP
-        if self._have < needed:
-            return
-        held = np.concatenate(self._waiting)
-        while held.size >= needed:
-            yield self._spectra(held, _BATCH)
-            held = held[_BATCH * HOP :]
-        self._waiting, self._have = [held], held.size
-
-    def _spectra(self, samples: Samples, frames: int) -> Samples:
-        from scipy import fft
-
-        from handlers.kernels.harmony import sizes
-
-        pieces = np.lib.stride_tricks.sliding_window_view(samples, SIZE)[: frames * HOP : HOP]
-        # Always as many, so that each is computed in the same way whatever the blocks were.
-        windowed = np.zeros((_BATCH, SIZE), np.float32)
-        np.multiply(pieces, self._window, out=windowed[:frames])
-        spectra = fft.rfft(windowed, axis=1, overwrite_x=True)
-        out = np.empty((frames, SIZE // 2 + 1), np.float32)
-        sizes(spectra[:frames], out)
-        return out
-
-
-SLOW_SPECTRA = Stage("slow_spectra", MONO, _Slow)
-"""Magnitudes `(frames, bins)`, bins 2.7 Hz apart up to 5.5 kHz; a full-scale sine gives 1."""
-
-
 @lru_cache(maxsize=1)
-def _scale_weights() -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], Samples]:
-    """How the bins add up to the scale: raised cosines two thirds of a semitone wide.
+def _scale() -> Bands:
+    """How bins add up to the scale: raised cosines two thirds of a semitone wide.
 
     At the low end, where bins are further apart than that, they are as wide as two bins.
     """
-    first, count, weights = [], [], []
+    bins = np.arange(SIZE // 2 + 1)
+    rows = []
     for note in _SCALE:
         middle = float(hertz(note)) / _BIN_HZ
         width = max(middle * (2 ** (1 / (12 * _PER_SEMITONE)) - 1), 1.0)
-        low, high = math.ceil(middle - width), math.floor(middle + width)
-        bins = np.arange(low, high + 1)
-        shape = 0.5 + 0.5 * np.cos(np.pi * (bins - middle) / width)
-        first.append(low)
-        count.append(bins.size)
-        weights.append(shape / max(width, 1.0))
-    counts = np.array(count, np.int32)
-    offsets = np.concatenate(([0], np.cumsum(counts)[:-1])).astype(np.int32)
-    return np.array(first, np.int32), counts, offsets, np.concatenate(weights).astype(np.float32)
-
-
-def on_scale(spectra: Samples) -> Samples:
-    """Magnitudes `(frames, bins)` of `SLOW_SPECTRA` on a scale of thirds of a semitone."""
-    from handlers.kernels.harmony import gather
-
-    out = np.empty((spectra.shape[0], _SCALE.size), np.float32)
-    gather(np.ascontiguousarray(spectra), *_scale_weights(), out)
-    return out
+        near = np.abs(bins - middle) < width
+        shape = np.where(near, 0.5 + 0.5 * np.cos(np.pi * (bins - middle) / width), 0)
+        rows.append(shape / width)
+    return Bands.of(rows)
 
 
 def loudness(magnitudes: Samples) -> Samples:
@@ -170,11 +96,11 @@ def note_spectra(cents: int) -> Samples:
                 break
             near = np.arange(max(0, round(place) - 3), round(place) + 4)
             row[near] += _ROLLOFF ** (partial - 1) * _hann_lobe(near - place)
-    found = loudness(on_scale(spectra))
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    found = loudness(_scale().of_spectra(spectra.astype(np.complex64)))
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
 
-def _hann_lobe(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _hann_lobe(distance: NDArray[np.floating]) -> NDArray[np.floating]:
     """The spectrum of a Hann window, `distance` bins off its middle, 1 there."""
     inside = np.abs(distance) < 2
     d = np.where(inside, distance, 0)
@@ -190,7 +116,7 @@ class Harmony:
     #: float32 `(frames, 12)`: what melody and chords sound, and what the bass does.
     treble: Samples
     bass: Samples
-    #: float32 `(frames,)`: root-mean-square level of the spectra.
+    #: float32 `(frames,)`: level, windowed as the spectra are.
     level: Samples
     #: Cents above A = 440 Hz, -50 to 50.
     tuning: float
@@ -212,25 +138,42 @@ _SURROUNDINGS = 43
 class _Hearing:
     """Collects the frames of a stretch, tunes, and turns them into chroma."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: Form) -> None:
+        import soxr
+
+        from handlers.spectral import hann
+
+        self._half = soxr.ResampleStream(form.rate, RATE, 1, dtype="float32")
+        self._frames = Frames(SIZE, HOP, _BATCH)
+        self._window = hann(SIZE) * np.float32(4 / SIZE)
         self._turn = np.zeros(2)
+        self._total = np.zeros(2)
         self._held: list[Samples] = []
         self._count = 0
         self._treble: list[Samples] = []
         self._bass: list[Samples] = []
         self._level: list[Samples] = []
-        self._total = np.zeros(2)
 
     def add(self, piece: Samples) -> None:
+        for frames in self._frames.add(self._half.resample_chunk(piece)):
+            self._heard(frames)
+
+    def _heard(self, frames: Samples) -> None:
+        from scipy import fft
+
         from handlers.kernels.harmony import mistuning
 
+        # Always as many, so that each is computed in the same way whatever the blocks were.
+        windowed = np.zeros((_BATCH, SIZE), np.float32)
+        np.multiply(frames, self._window, out=windowed[: len(frames)])
+        spectra = np.asarray(fft.rfft(windowed, axis=1))[: len(frames)]
         turn = np.zeros(2)
-        mistuning(piece, round(110 / _BIN_HZ), round(1760 / _BIN_HZ), _BIN_HZ, turn)
+        mistuning(spectra, *_TUNED_BINS, _BIN_HZ, turn)
         self._turn += turn
         self._total += turn
-        self._level.append(np.sqrt(np.square(piece).sum(axis=1)))
-        self._held.append(on_scale(piece))
-        self._count += piece.shape[0]
+        self._level.append(np.sqrt(np.square(windowed[: len(frames)]).sum(axis=1)))
+        self._held.append(_scale().of_spectra(spectra))
+        self._count += len(frames)
         if self._count >= _HELD:
             self._settle()
             # A long recording may change its tuning; what was before still counts a half.
@@ -252,6 +195,9 @@ class _Hearing:
         self._held, self._count = [], 0
 
     def done(self) -> Harmony:
+        rest = self._half.resample_chunk(np.zeros(0, np.float32), last=True)
+        for frames in (*self._frames.add(rest), *self._frames.end()):
+            self._heard(frames)
         self._settle()
         return Harmony(
             treble=np.concatenate(self._treble or [np.zeros((0, 12), np.float32)]),
@@ -265,12 +211,12 @@ def _folded(notes: Samples) -> Samples:
     """All octaves of `(frames, notes)` in one, C first."""
     padded = np.zeros((notes.shape[0], 84), np.float32)
     padded[:, _LOWEST % 12 : _LOWEST % 12 + NOTES.size] = notes
-    return padded.reshape(-1, 7, 12).sum(axis=1)
+    return np.asarray(padded.reshape(-1, 7, 12).sum(axis=1))
 
 
 def _cents(turn: NDArray[np.float64]) -> float:
     return 100 * math.atan2(turn[1], turn[0]) / (2 * math.pi) if turn.any() else 0.0
 
 
-HARMONY = Listened("harmony", version=1, stage=SLOW_SPECTRA, begin=lambda _form: _Hearing())
+HARMONY: Listened[Harmony] = Listened("harmony", version=1, stage=MONO, begin=_Hearing)
 """Chroma of treble and bass, and the tuning."""

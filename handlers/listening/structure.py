@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ _WIDTH = 2
 _ODD, _TWO, _FOUR = 1.0, 0.6, 0.3
 _SHORTEST = 2
 #: What a further part has to be worth where the music decides how many there are.
-_PRICE = 0.5
+_PRICE = 0.2
 #: Parts are the same whose bars are alike by this on average.
 _SAME = 0.5
 _RANGE_DB = 80.0
@@ -74,9 +75,9 @@ def units(
     too few of any, only the ends.
     """
     seconds = np.arange(1.0, duration, 1.0)
-    for inner in (np.array(downbeats, float), np.array(beats, float), seconds):
-        if inner.size + 1 >= 3 * wanted:
-            inner = _inside(inner, duration)
+    for places in (np.array(downbeats, float), np.array(beats, float), seconds):
+        if places.size + 1 >= 3 * wanted:
+            inner = _inside(places, duration)
             while inner.size >= _MOST:
                 inner = inner[::2]
             return np.concatenate(([0.0], inner, [duration]))
@@ -113,7 +114,7 @@ def parts(
     cost = np.full(bars + 1, _ODD)
     cost[lengths % 2 == 0], cost[lengths % 4 == 0], cost[lengths % 8 == 0] = _TWO, _FOUR, 0.0
     most = min(count, bars // _SHORTEST)
-    price = _PRICE * np.arange(1, most + 1)
+    price = np.arange(1, most + 1, dtype=np.float64) * _PRICE
     if exactly:
         price[:-1] = np.inf
     borders = np.empty(most + 1, np.int32)
@@ -129,8 +130,7 @@ def parts(
 def _described(edges: NDArray[np.float64], harmony: Harmony, levels: Samples) -> Samples:
     """A row for each unit, in which differences count as they are heard."""
     fine = np.concatenate(
-        [np.linspace(a, b, _PARTS, endpoint=False) for a, b in zip(edges, edges[1:], strict=False)]
-        + [edges[-1:]]
+        [np.linspace(a, b, _PARTS, endpoint=False) for a, b in pairwise(edges)] + [edges[-1:]]
     )
     rows = len(edges) - 1
     treble = _unit(_means(np.log1p(3 * harmony.treble), fine).reshape(rows, -1))
@@ -186,7 +186,7 @@ def _signs(edges: NDArray[np.float64], likeness: Samples, levels: Samples) -> ND
 def _numbers(likeness: Samples, cuts: Sequence[int]) -> list[int]:
     """The same number for parts that are alike, counted in the order of their first."""
     numbers: list[int] = []
-    spans = list(zip(cuts, cuts[1:], strict=False))
+    spans = list(pairwise(cuts))
     for at, span in enumerate(spans):
         known = [(_alike(likeness, spans[other], span), -other) for other in range(at)]
         best, other = max(known, default=(0.0, 0))

@@ -10,7 +10,8 @@ from handlers.artifacts import Blocks, Result
 from handlers.declare import Example, Params, operation
 from handlers.errors import CannotProcess
 from handlers.hearing import Heard
-from handlers.listening.chords import KEY, NAMES
+from handlers.listening.chords import KEY
+from handlers.listening.notes import NAMES
 from handlers.units import Semitones
 
 _FLATS = {"Db": "C#", "Eb": "D#", "Gb": "F#", "Ab": "G#", "Bb": "A#"}

@@ -226,7 +226,7 @@ def compare(where: tuple[str, ...], field: Any, schema: Mapping[str, Any], entry
         "max": schema.get("maximum"),
         "min_exclusive": schema.get("exclusiveMinimum"),
         "unit": schema.get("unit"),
-        "enum": schema.get("enum"),
+        "enum": schema.get("enum", schema.get("items", {}).get("enum")),
     }
     if said["enum"] is None and "enum" in entry and schema["type"] == "integer":
         said["enum"] = list(range(schema["minimum"], schema["maximum"] + 1))
