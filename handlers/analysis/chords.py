@@ -81,7 +81,8 @@ def chords(sound: Heard, p: Chords) -> ChordReport:
     Source: see `handlers.listening.chords`.
     """
     key = sound[KEY]
-    spans = gridded(sound[CHORDS], p.hop_length, sound[PULSE].beats.tolist(), sound.duration)
+    found = sound[CHORDS]
+    spans = gridded(found, p.hop_length, sound[PULSE].beats.tolist(), sound.duration)
     spans = merged(spans, p.segment_min_duration_sec, p.sevenths)
     return ChordReport(
         key=key.name if key else None,
