@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from handlers.artifacts import Audio, Blocks, Result, SoundItem
+from handlers.artifacts import Audio, Blocks, Result, SoundItem, SourceFile
 from handlers.declare import Operation
 from handlers.hearing import Heard
 from handlers.registry import operations
@@ -250,6 +250,15 @@ ROWS = [
         {"ffmpeg twice": measured_then_applied}),
     Row("loudness", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-i", "{in}", "-af", "ebur128=peak=true", "-f", "null", "-")}),
+    Row("fingerprint", {"analyze_seconds": 0.0}, {
+        # It prints the fingerprint and then, with FFmpeg 5, takes the end of the file for an error.
+        "fpcalc": ("sh", "-c", "fpcalc -length 0 $0 || test $? = 3", "{in}"),
+        "ffmpeg": ("ffmpeg", "-v", "error", "-y", "-i", "{in}", "-f", "chromaprint", "{out}")}),
+    Row("metadata", {}, {"ffprobe": (
+        "ffprobe", "-v", "error", "-show_format", "-show_streams", "-show_chapters", "{in}")}),
+    Row("metadata", {"tags": {"title": "Night train"}}, {"ffmpeg": (
+        "ffmpeg", "-v", "error", "-y", "-i", "{in}", "-c", "copy", "-metadata", "title=Night train",
+        "{out}")}, label="write"),
     Row("loudness_curve", {}, {"librosa": librosa_rms}),
     Row("clip_detect", {}, {
         "ffmpeg": ("ffmpeg", "-v", "error", "-i", "{in}", "-af", "ebur128=peak=true",
@@ -363,6 +372,9 @@ class Bench:
         null = subprocess.DEVNULL
         return lambda: subprocess.run(words, check=True, stdout=null, stderr=null) and None
 
+    def _room(self) -> Path:
+        return Path(self.files["out"]).parent
+
     def ours(self, op: Operation, row: Row, *, files: bool) -> Callable[[], None]:
         """The operation, from a file to a file or from samples to samples."""
         from handlers.codecs.formats import Encoding
@@ -375,6 +387,11 @@ class Bench:
             call: dict[str, Any] = {op.params_name: params} if op.params_name else {}
             for declared in op.inputs:
                 name = row.further.get(declared.name)
+                if declared.kind == "file":
+                    source = open_sound(self.files["in"])
+                    assert source.facts.file is not None
+                    call[declared.name] = SourceFile(source.facts.file, source, self._room)
+                    continue
                 if declared is op.sound:
                     sound = open_sound(self.files["in"]) if files else self.audio.blocks()
                 elif declared.item is not None and declared.name in row.items:

@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 from daemon.mounts import mount_of
 from daemon.settings import Settings
+from handlers import chromaprint
 
 Verdict = Literal["ok", "note", "problem"]
 
@@ -246,6 +247,16 @@ def _programs(_: Settings) -> Iterator[Finding]:
             "note",
             f"{missing} missing: only the tests need them",
             f"apt-get install {missing}",
+        )
+    if chromaprint.installed():
+        yield Finding("installed", "chromaprint", "ok", "the system's library")
+    else:
+        yield Finding(
+            "installed",
+            "chromaprint",
+            "note",
+            "the library is not there: fingerprint will refuse, nothing else needs it",
+            chromaprint.INSTALL,
         )
     if SOUNDFONT.exists():
         yield Finding("installed", "soundfont", "ok", str(SOUNDFONT))

@@ -144,9 +144,13 @@ def _prose(lines: list[str]) -> Iterator[str]:
 
 
 def _input(declared: Any) -> str:
-    kind = {"blocks": "a sound", "audio": "a whole sound", "midi": "a MIDI file"}.get(
-        declared.kind, "a list of sounds"
-    )
+    kind = {
+        "blocks": "a sound",
+        "heard": "a sound",
+        "audio": "a whole sound",
+        "midi": "a MIDI file",
+        "file": "the file of a sound",
+    }.get(declared.kind, "a list of sounds")
     text = f"{kind} (`{declared.name}`)"
     if declared.doc:
         text += f": {declared.doc.rstrip('.')}"

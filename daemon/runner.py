@@ -23,7 +23,20 @@ from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from handlers import chain
-from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Svg, TextFile, Video
+from handlers.artifacts import (
+    Blocks,
+    File,
+    FileCopy,
+    Metadata,
+    Midi,
+    NamedFile,
+    Png,
+    SoundItem,
+    Svg,
+    TextFile,
+    Video,
+)
+from handlers.codecs.files import InputFile
 from handlers.codecs.midi import is_midi, read_midi
 from handlers.declare import Lane, Operation
 from handlers.errors import (
@@ -43,7 +56,14 @@ from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
 from rules.plan import asked, resolve
 
-_ROLES = {Png: "picture", Svg: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
+_ROLES = {
+    Png: "picture",
+    Svg: "picture",
+    Midi: "midi",
+    Video: "video",
+    FileCopy: "file",
+    TextFile: "markers",
+}
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -108,7 +128,14 @@ class _Attempt:
             content = partial(content_of, order.sound.path)
         story = _Story.of(claim.finished)
         outcome = chain.run(
-            sound, steps, desk, monitor, midi=story.midi or midi, first=here, content=content
+            sound,
+            steps,
+            desk,
+            monitor,
+            midi=story.midi or midi,
+            changed=story.changed,
+            first=here,
+            content=content,
         )
         story.add(outcome)
         if lane is not None:
@@ -132,6 +159,12 @@ class _Attempt:
         with _still_there(ref):
             if (first is not None and first.kind == "midi") or is_midi(ref.path, name=ref.name):
                 return None, read_midi(ref.path, name=ref.name)
+        if first is not None and first.kind == "file":
+            from handlers.tagging.others import open_tagged
+
+            with _still_there(ref):
+                limit = self.context.settings.max_decoded_bytes
+                return open_tagged(ref.path, name=ref.name, max_bytes=limit), None
         return self._open(ref), None
 
     def _step(self, index: int) -> chain.Step:
@@ -157,7 +190,7 @@ class _Attempt:
         items: list[SoundItem] = []
         for index, ref in enumerate(refs):
             try:
-                items.append(model.model_validate(ref.settings).opened(self._open(ref.sound)))
+                items.append(self._item(model.model_validate(ref.settings), ref.sound))
             except ValidationError as wrong:
                 first = wrong.errors()[0]
                 field = f"{name}[{index}].{'.'.join(map(str, first['loc']))}"
@@ -166,6 +199,12 @@ class _Attempt:
                 unusable.detail = f"{name}[{index}]: {unusable.detail}"
                 raise
         return items
+
+    def _item(self, item: SoundItem, ref: SoundRef) -> SoundItem:
+        if isinstance(item, NamedFile):
+            with _still_there(ref):
+                return item.holding(InputFile(ref.path, ref.name))
+        return item.opened(self._open(ref))
 
     def _open(self, ref: SoundRef) -> Blocks:
         from handlers.codecs.reader import open_sound
@@ -210,6 +249,8 @@ class _Attempt:
                     writing.sound(drafts, outcome.sound, "")
             for side in story.files:
                 path = names.side(side.op, side.file.ext, side.name)
+                if isinstance(side.file, FileCopy) and not (wants_sound or delivery.exact):
+                    path = names.copy(side.file.ext)
                 about = {"step": side.step} | ({"name": side.name} if side.name else {})
                 drafts.add_file(path, _ROLES[type(side.file)], side.file, **about)
             for report in story.measurements() if delivery.reports else ():
@@ -335,7 +376,7 @@ class _Story:
         for number, side in enumerate(self.files):
             flows = side.file is self.midi
             path = context.scratch / f"side-{number}.{side.file.ext}"
-            if isinstance(side.file, Video):
+            if isinstance(side.file, Video | FileCopy):
                 os.replace(side.file.path, path)
             else:
                 path.write_bytes(side.file.data)
@@ -377,7 +418,8 @@ def _side_file(entry: dict[str, Any]) -> File:
         return Midi(path.read_bytes())
     if entry["kind"] == TextFile.kind:
         return TextFile(path.read_bytes(), path.suffix.removeprefix("."), entry["media_type"])
-    return Video(path, path.suffix.removeprefix("."), entry["media_type"])
+    kept = FileCopy if entry["kind"] == FileCopy.kind else Video
+    return kept(path, path.suffix.removeprefix("."), entry["media_type"])
 
 
 class _Names:
@@ -434,6 +476,10 @@ class _Names:
         if self.delivery.exact:
             return PurePosixPath(self.delivery.name)
         return self._rendered(self.delivery.name, "zip")
+
+    def copy(self, ext: str) -> PurePosixPath:
+        """Where a changed copy of the source goes that is delivered in the sound's place."""
+        return self._rendered(self.delivery.name, ext)
 
     def side(self, op: str, ext: str, field: str = "") -> PurePosixPath:
         """Where a picture, report or other file of a step goes.

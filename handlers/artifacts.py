@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from handlers.codecs.files import InputFile
 from handlers.errors import CannotProcess
 
 Samples = NDArray[np.float32]
@@ -62,6 +63,8 @@ class SourceFacts:
     md5: str | None = None
     """MD5 of the samples before they were encoded, in hex, where the file states it (FLAC)."""
     metadata: Metadata = field(default_factory=Metadata)
+    file: InputFile | None = field(default=None, compare=False, repr=False)
+    """The file itself, for operations that work on it (`SourceFile`)."""
 
 
 class Blocks:
@@ -243,6 +246,40 @@ class NamedSound(SoundItem):
     name: str = Field("", description="The name, as the parameter has it.")
 
 
+class NamedFile(SoundItem):
+    """A file that holds no sound (a picture) and that a parameter names."""
+
+    name: str = Field("", description="The name, as the parameter has it.")
+    _file: InputFile | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> InputFile:
+        """The open file."""
+        if self._file is None:
+            raise RuntimeError("this entry's file has not been opened yet")
+        return self._file
+
+    def holding(self, file: InputFile) -> NamedFile:
+        """A copy of this entry that holds its file."""
+        item = self.model_copy()
+        item._file = file
+        return item
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """The file that a sound lies in: for work on what is around the samples.
+
+    It is there as long as no step has changed the sound.
+    """
+
+    file: InputFile
+    #: What lies in it.
+    sound: Blocks
+    #: Makes (once) and names a folder for new files, removed when the job has ended.
+    scratch: Callable[[], Path]
+
+
 @dataclass(frozen=True)
 class Png:
     """A picture, as PNG bytes."""
@@ -284,6 +321,16 @@ class Video:
 
 
 @dataclass(frozen=True)
+class FileCopy:
+    """A changed copy of the source in its own container, in a scratch file."""
+
+    path: Path
+    ext: str
+    media_type: str
+    kind: ClassVar[str] = "file"
+
+
+@dataclass(frozen=True)
 class TextFile:
     """A small file that belongs to a report, e.g. its markers; as bytes."""
 
@@ -293,10 +340,10 @@ class TextFile:
     kind: ClassVar[str] = "text"
 
 
-File = Png | Svg | Midi | Video | TextFile
+File = Png | Svg | Midi | Video | FileCopy | TextFile
 """Every artifact that is a finished file rather than a sound."""
 
-Artifact = Blocks | Audio | Png | Svg | Midi | Video | TextFile
+Artifact = Blocks | Audio | Png | Svg | Midi | Video | FileCopy | TextFile
 """Everything that is delivered."""
 
 

@@ -17,19 +17,23 @@ What a signature may say:
 - `Blocks`: the sound piece by piece (flat memory; may be iterated more than
   once, each time a new pass: say how often with `passes`). `Heard`: a sound to
   listen to, through features that are computed once for all who ask; `hears`
-  says which. `Audio`: the whole sound. `Midi`: a MIDI file. The first one is
+  says which. `Audio`: the whole sound. `Midi`: a MIDI file. `SourceFile`: the
+  file that the sound lies in, before any step has changed it. The first one is
   the operation's sound; further ones keep their names on every surface.
 - `X | None`: may be left out. `Annotated[X, "sentence"]`: help text.
 - `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each;
   `Annotated[list[Item], MinLen(2)]` says how many it needs.
 - `list[NamedSound] | None`: sounds that parameters name (`NamesSound`); surfaces
   resolve the names, the operation finds each sound by its name and sees no path.
+  `list[NamedFile] | None`: the same for files that are no sounds.
 - `p`, of a `Params` subclass: the parameters.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
+- `scratch: Scratch`: names a folder for a file too large for memory.
 - Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
-  does one `dict[str, Blocks]`, any number of sounds by name.
+  does one `dict[str, Blocks]`, any number of sounds by name. A report may give a
+  `FileCopy`.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ import json
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import MinLen
@@ -48,10 +53,12 @@ from handlers.artifacts import (
     Audio,
     Blocks,
     Midi,
+    NamedFile,
     NamedSound,
     Png,
     Result,
     SoundItem,
+    SourceFile,
     Svg,
     Video,
     artifact_types,
@@ -106,6 +113,13 @@ class Progress(Protocol):
         """Say that `fraction` (0 to 1) of this step is done."""
 
 
+class Scratch(Protocol):
+    """Makes (once) and names a folder for files that a job needs only while it runs."""
+
+    def __call__(self) -> Path:
+        """The folder."""
+
+
 @dataclass(frozen=True)
 class Header:
     """Marks a result field that is also sent as a response header on inline replies."""
@@ -139,7 +153,7 @@ class Input:
     """One sound, MIDI file or list of sounds that an operation takes."""
 
     name: str
-    kind: Literal["blocks", "heard", "audio", "midi", "items"]
+    kind: Literal["blocks", "heard", "audio", "midi", "file", "items"]
     required: bool
     doc: str
     item: type[SoundItem] | None = None
@@ -164,6 +178,7 @@ class Operation:
     params_name: str
     inputs: tuple[Input, ...]
     wants_progress: bool
+    wants_scratch: bool
     kind: Kind
     #: The annotated result type; a `Result` subclass or one artifact.
     result: type[Any]
@@ -388,7 +403,7 @@ def describe(
     doc = inspect.getdoc(func) or ""
     if not doc:
         raise TypeError(f"{name}: a docstring is needed; its first line is every surface's text")
-    params, params_name, inputs, wants_progress = _read_signature(name, func)
+    params, params_name, inputs = _read_signature(name, func)
     hints = get_type_hints(func, include_extras=True)
     inputs = _with_named(name, inputs, params)
     kind, result, sounds, headers = _read_result(name, hints["return"])
@@ -399,7 +414,8 @@ def describe(
         params=params,
         params_name=params_name,
         inputs=inputs,
-        wants_progress=wants_progress,
+        wants_progress=Progress in hints.values(),
+        wants_scratch=Scratch in hints.values(),
         kind=kind,
         result=result,
         sounds=sounds,
@@ -446,18 +462,17 @@ class NoParams(Params):
 
 def _read_signature(
     name: str, func: Callable[..., Any]
-) -> tuple[type[Params], str, tuple[Input, ...], bool]:
+) -> tuple[type[Params], str, tuple[Input, ...]]:
     hints = get_type_hints(func, include_extras=True)
     params: type[Params] = NoParams
     params_name = ""
     inputs: list[Input] = []
-    wants_progress = False
     for parameter in inspect.signature(func).parameters:
         bare, doc = _split_annotated(hints[parameter])
         bare, optional = _split_optional(bare)
-        if bare is Progress:
-            wants_progress = True
-        elif isinstance(bare, type) and issubclass(bare, Params):
+        if bare in (Progress, Scratch):
+            continue
+        if isinstance(bare, type) and issubclass(bare, Params):
             params, params_name = bare, parameter
         elif get_origin(bare) is list and issubclass(get_args(bare)[0], SoundItem):
             item, at_least = get_args(bare)[0], _least(hints[parameter])
@@ -466,12 +481,13 @@ def _read_signature(
             inputs.append(Input(parameter, _INPUT_KINDS[bare], not optional, doc))
         else:
             raise TypeError(f"{name}: no meaning for parameter {parameter}: {bare!r}")
-    return params, params_name, tuple(inputs), wants_progress
+    return params, params_name, tuple(inputs)
 
 
 def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:
     wanted = {marker.input for marker in _markers(params, set())}
-    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, NamedSound)}:
+    kinds = (NamedSound, NamedFile)
+    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, kinds)}:
         raise TypeError(f"{name}: a parameter names sounds of {missing}: list[NamedSound] | None")
     return tuple(replace(i, named=i.name in wanted) for i in inputs)
 
@@ -513,11 +529,12 @@ def _least(hint: Any) -> int:
     return max(limits, default=1)
 
 
-_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi"]] = {
+_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi", "file"]] = {
     Blocks: "blocks",
     Heard: "heard",
     Audio: "audio",
     Midi: "midi",
+    SourceFile: "file",
 }
 _FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Svg: "svg", Midi: "midi", Video: "video"}
 

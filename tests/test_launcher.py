@@ -57,6 +57,7 @@ class Clone:
         self.program("ffmpeg", "#!/bin/sh\n")
         self.program("sox", "#!/bin/sh\n")
         self.program("curl", "#!/bin/sh\n")
+        self.program("fpcalc", "#!/bin/sh\n")
         self.env = {
             "PATH": str(self.bin),
             "CALLS": str(self.calls_file),

@@ -213,4 +213,5 @@ def _facts(
         bit_rate=decoding.bit_rate,
         md5=decoding.md5,
         metadata=Metadata(found.tags, found.pictures, found.chunks, span),
+        file=file,
     )

@@ -4,9 +4,11 @@ import json
 import zipfile
 from pathlib import Path
 
+import mutagen
 import numpy as np
 import pytest
 import soundfile
+from mutagen.id3 import ID3
 
 from daemon import runner
 from daemon.execution import Claim, Finished, HandOver
@@ -16,6 +18,8 @@ from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, describe
 from handlers.errors import BadParameter, Cancelled, NoSuchFile, StorageFull, UnreadableInput
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+from tests.handlers.codecs.tools import by_ffmpeg
+from tests.handlers.tagging.making import png
 from tests.sounds import ffmpeg_loudness, noise, tone, write_wav
 
 
@@ -367,3 +371,78 @@ def test_midi_where_a_sound_is_wanted_is_refused(sketch, tmp_path):
     with pytest.raises(UnreadableInput, match="this is a MIDI file; reverse needs a sound") as it:
         run(order(sketch, ("reverse", {})), Here(tmp_path))
     assert it.value.step == 0
+
+
+# -- files in their own container ----------------------------------------------------------------
+@pytest.fixture
+def song(source, tmp_path):
+    return by_ffmpeg(source, tmp_path / "song.mp3", "-metadata", "artist=Somebody")
+
+
+def titled(**more):
+    return ("metadata", {"tags": {"title": "New"}, **more})
+
+
+def test_a_tagged_copy_takes_the_sounds_place_in_a_folder(song, tmp_path):
+    before = song.read_bytes()
+    done = run(order(song, titled(), delivery=Delivery(folder=tmp_path / "out")), Here(tmp_path))
+
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "song.mp3"
+    assert ID3(path)["TIT2"].text == ["New"]
+    assert ID3(path)["TPE1"].text == ["Somebody"]
+    assert song.read_bytes() == before
+    (output,) = done.result["outputs"]
+    assert (output["role"], output["media_type"]) == ("file", "audio/mpeg")
+    assert done.result["descriptor"]["persisted"] is True
+    assert done.result["descriptor"]["artist"] == "Somebody"
+
+
+def test_a_chain_that_only_reads_tags_delivers_the_sound_as_before(song, tmp_path):
+    steps = [("metadata", {}), ("trim", {"end_sec": 1.0})]
+    run(order(song, *steps, delivery=Delivery(folder=tmp_path / "out")), Here(tmp_path))
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["song.wav"]
+
+
+def test_a_step_before_may_look_and_one_after_may_change(song, tmp_path):
+    steps = [("loudness", {}), titled(), ("trim", {"end_sec": 1.0})]
+    run(order(song, *steps, delivery=Delivery(folder=tmp_path / "out")), Here(tmp_path))
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["song.metadata.mp3", "song.wav"]
+
+
+def test_the_file_of_a_sound_that_was_changed_is_refused_by_name(song, tmp_path):
+    steps = [("trim", {"end_sec": 1.0}), titled()]
+    with pytest.raises(BadParameter, match="must stand before every step that changes") as refused:
+        run(order(song, *steps), Here(tmp_path))
+    assert (refused.value.step, refused.value.op) == (1, "metadata")
+
+
+def test_a_picture_that_a_step_names_is_read_as_a_file(song, tmp_path):
+    art = tmp_path / "art.png"
+    art.write_bytes(png(4, 4))
+    name, params = titled(pictures=[{"file": "art.png"}])
+    step = StepOrder(
+        op=name,
+        params=params,
+        items={
+            "covers": [
+                ItemRef(sound=SoundRef(path=art, name="art.png"), settings={"name": "art.png"})
+            ]
+        },
+    )
+    whole = order(song, delivery=Delivery(folder=tmp_path / "out"))
+    run(whole.model_copy(update={"steps": [step]}), Here(tmp_path))
+    (picture,) = ID3(tmp_path / "out" / "song.mp3").getall("APIC")
+    assert picture.data == png(4, 4)
+    with pytest.raises(NoSuchFile, match="art.png"):
+        art.unlink()
+        run(whole.model_copy(update={"steps": [step]}), Here(tmp_path))
+
+
+def test_a_file_whose_sound_is_not_decoded_can_be_tagged_and_nothing_else(source, tmp_path):
+    song = by_ffmpeg(source, tmp_path / "song.wma")
+    run(order(song, titled(), delivery=Delivery(folder=tmp_path / "out")), Here(tmp_path))
+    assert mutagen.File(tmp_path / "out" / "song.wma")["Title"] == ["New"]
+    with pytest.raises(UnreadableInput):
+        run(order(song, titled(), ("loudness", {})), Here(tmp_path))
