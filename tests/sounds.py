@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,56 @@ def speech(
             at += n
         at += int(rate * rng.uniform(0.15, 0.6))
     return sound(samples / np.abs(samples).max(initial=1e-9) * _amplitude(peak_db), rate, channels)
+
+
+def groove(
+    bpm: float = 120,
+    *,
+    seconds: float = 12.0,
+    rate: int = RATE,
+    channels: int = 1,
+    hats: Sequence[float] = (0, 0.5),
+    start: float = 0.1,
+    bar: int = 4,
+    chords: bool = False,
+    drift: float = 0.0,
+    seed: int = 1,
+) -> tuple[Audio, NDArray[np.float64]]:
+    """Kick and snare in turn, hats at parts of each beat; and the beats in seconds.
+
+    Beats lie on samples. With `chords`, every bar has another one of four triads, so
+    that bars can be told apart. `drift` is how much faster the end is than the beginning.
+    """
+    rng = np.random.default_rng(seed)
+    beats = [start]
+    while beats[-1] < seconds:
+        progress = beats[-1] / seconds
+        beats.append(beats[-1] + 60 / bpm / (1 + drift * (progress - 0.5)))
+    times = np.rint(np.array(beats[:-1]) * rate) / rate
+    frames = round(seconds * rate)
+    samples = np.zeros(frames)
+    t = np.arange(round(0.2 * rate)) / rate
+    kick = np.cos(2 * np.pi * (50 * t - 4 * np.exp(-t / 0.02))) * np.exp(-t / 0.06)
+    snare = rng.standard_normal(t.size) * np.exp(-t / 0.04) * 0.7
+    hat = np.diff(rng.standard_normal(t.size + 1)) * np.exp(-t / 0.015) * 0.25
+
+    def hit(second: float, wave: NDArray[np.float64]) -> None:
+        at = round(second * rate)
+        fits = max(0, min(wave.size, frames - at))
+        samples[at : at + fits] += wave[:fits]
+
+    for number, (beat, following) in enumerate(pairwise([*times, beats[-1]])):
+        place = number % bar
+        hit(beat, kick if place % 2 == 0 else snare)
+        for part in hats:
+            hit(beat + part * (following - beat), hat)
+        if chords and place == 0:
+            root = (48, 53, 57, 55)[number // bar % 4]
+            held = np.arange(round(min(bar * (following - beat), 4) * rate)) / rate
+            for semitones in (0, 4, 7):
+                pitch = 440 * 2 ** ((root + semitones - 69) / 12)
+                hit(beat, 0.2 * np.sin(2 * np.pi * pitch * held) * np.minimum(held / 0.01, 1))
+    return sound(0.5 * samples / np.abs(samples).max(), rate, channels), times
 
 
 def one_after_another(*parts: Audio) -> Audio:

@@ -92,12 +92,12 @@ def best_beats(
                 step_here[i] = np.float32(k - _STEPS) if better else step_here[i]
         last[row] = score[_STEPS : _STEPS + width]
         row = row + 1 if row + 1 < ring else 0
-    best, at, period = _NEVER, -1, 0
+    end, at, period = np.float32(_NEVER), -1, 0
     for t in range(max(0, frames - top), frames):
         for p in range(shortest[t], longest[t] + 1):
             # The last beat is less than a period before the end.
-            if t + p >= frames and last[t % ring, p - floor] > best:
-                best, at, period = last[t % ring, p - floor], t, p
+            if t + p >= frames and last[t % ring, p - floor] > end:
+                end, at, period = last[t % ring, p - floor], t, p
     count = 0
     while at >= 0:
         count += 1
@@ -125,7 +125,7 @@ def best_bars(downbeat: Samples, length: int, switch: float, place: NDArray[np.i
     back = np.zeros((beats, length), np.int8)
     for b in range(beats):
         fresh = np.empty(length)
-        jump = score.argmax()
+        jump = int(score.argmax())
         for k in range(length):
             before = (k - 1) % length
             back[b, k] = before
@@ -136,7 +136,7 @@ def best_bars(downbeat: Samples, length: int, switch: float, place: NDArray[np.i
             if k == 0:
                 fresh[k] += downbeat[b]
         score = fresh
-    k = score.argmax()
+    k = int(score.argmax())
     for b in range(beats - 1, -1, -1):
         place[b] = k
-        k = back[b, k]
+        k = int(back[b, k])

@@ -15,6 +15,8 @@ _SPECTRA = types.Array(types.complex64, 2, "C", readonly=True)
 _COUNTS = types.Array(types.int64, 1, "C", readonly=True)
 _PLACES = types.Array(types.float64, 1, "C", readonly=True)
 _OUT_PLACES = types.Array(types.float64, 1, "C")
+_OFFSETS = types.Array(types.uint8, 1, "C", readonly=True)
+_OUT_OFFSETS = types.Array(types.uint8, 1, "C")
 
 
 @kernel(types.void(_SPECTRA, _COUNTS, _COUNTS, ROW, types.boolean, OUT_ROWS), fast=VECTOR)
@@ -87,30 +89,54 @@ def rises(size: Samples, scale: float, lag: int, groups: NDArray[np.int64], out:
                 out[groups[band], frame - lag] += rise
 
 
-@kernel(types.void(ROW, types.int64, STATE, OUT_ROW))
-def energies(samples: Samples, hop: int, state: NDArray[np.float64], out: Samples) -> None:
+@kernel(types.void(ROW, types.int64, STATE, OUT_ROW, _OUT_OFFSETS))
+def energies(
+    samples: Samples,
+    hop: int,
+    state: NDArray[np.float64],
+    out: Samples,
+    offsets: NDArray[np.uint8],
+) -> None:
     """Energy of every `hop` samples after pre-emphasis, which shows attacks.
 
     Args:
         samples: a multiple of `hop`.
-        hop: samples per value.
+        hop: samples per value, at most 256.
         state: the sample before the first one; left as it has to be for the next call.
         out: one value for each `hop`.
+        offsets: where in each hop its energy begins: the first sample with a quarter of
+            the strongest one's.
     """
     before = np.float32(state[0])
+    edge = np.empty(hop, np.float32)
     for i in range(out.size):
         total = np.float32(0)
-        for k in range(i * hop, (i + 1) * hop):
-            edge = samples[k] - np.float32(0.95) * before
-            before = samples[k]
-            total += edge * edge
+        most = np.float32(0)
+        for k in range(hop):
+            sample = samples[i * hop + k]
+            rise = sample - np.float32(0.95) * before
+            before = sample
+            edge[k] = rise * rise
+            total += edge[k]
+            most = max(most, edge[k])
         out[i] = total
+        first = 0
+        while edge[first] < np.float32(0.25) * most:
+            first += 1
+        offsets[i] = first
     state[0] = before
 
 
-@kernel(types.void(ROW, _PLACES, types.int64, types.int64, types.int64, _OUT_PLACES, _OUT_PLACES))
+@kernel(
+    types.void(
+        ROW, _OFFSETS, types.int64, _PLACES, types.int64, types.int64, types.int64,
+        _OUT_PLACES, _OUT_PLACES,
+    )
+)  # fmt: skip
 def attacks(
     energy: Samples,
+    offsets: NDArray[np.uint8],
+    hop: int,
     around: NDArray[np.float64],
     reach: int,
     before: int,
@@ -121,18 +147,17 @@ def attacks(
     """Where, near each of some places, energy rises most suddenly.
 
     Args:
-        energy: from `energies`.
-        around: places to look at, in units of `energy`'s index.
-        reach: how far an attack may lie from them.
-        before, after: how many values are compared on either side of an edge.
-        places: the edge before which it is quiet, with a fraction inside the value
-            in which the energy begins.
+        energy, offsets, hop: from `energies`.
+        around: places to look at, in samples.
+        reach: how far an attack may lie from them, in hops.
+        before, after: how many hops are compared on either side of an edge.
+        places: the sample after the edge with which what is loud begins.
         sharpness: natural logarithm of energy after over energy before.
     """
     width = 2 * reach + before + after
     total = np.empty(width + 1, np.float64)
     for number in range(around.size):
-        first = int(math.floor(around[number] + 0.5)) - reach - before
+        first = math.floor(around[number] / hop + 0.5) - reach - before
         total[0] = 0
         for k in range(width):
             i = first + k
@@ -146,11 +171,13 @@ def attacks(
             value = rise * math.sqrt(max(loud - quiet, 0.0))
             if value > best:
                 best, place, sharp = value, k, rise
-        # The first value after the edge is partly quiet: by as much as it is lower than the next.
-        inside = 0.0
-        if place + 2 <= width:
-            one, two = total[place + 1] - total[place], total[place + 2] - total[place + 1]
-            if two > one:
-                inside = 1 - one / two
-        places[number] = first + place + inside
+        # Resamplers and encoders ring before an attack: it begins where it is nearly loud.
+        most = 0.0
+        for k in range(place, place + after):
+            most = max(most, total[k + 1] - total[k])
+        while place < width - 1 and total[place + 1] - total[place] < 0.1 * most:
+            place += 1
+        i = first + place
+        inside = offsets[i] if 0 <= i < offsets.size else 0
+        places[number] = i * hop + inside
         sharpness[number] = sharp

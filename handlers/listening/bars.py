@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handlers.artifacts import Samples
 from handlers.listening.color import COLOR_RATE
 from handlers.listening.flux import FRAME_RATE
 from handlers.listening.pulse import Accents, around
@@ -76,9 +75,8 @@ def _odds(beats: NDArray[np.int64], heard: Accents) -> NDArray[np.float64]:
     ))  # fmt: skip
     rows = (rows - rows.mean(axis=1, keepdims=True)) / (rows.std(axis=1, keepdims=True) + 1e-6)
     near = np.pad(rows, ((0, 0), (1, 1)), mode="edge")
-    known: Samples = np.vstack((rows, near[:, :-2], near[:, 2:]))
-    found: NDArray[np.float64] = _WEIGHTS @ known + _OFFSET
-    return found
+    known = np.vstack((rows, near[:, :-2], near[:, 2:]))
+    return np.asarray(_WEIGHTS @ known + _OFFSET, np.float64)
 
 
 def _confidence(odds: NDArray[np.float64], places: NDArray[np.int64], length: int) -> float:

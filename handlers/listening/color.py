@@ -38,8 +38,8 @@ class _Listener:
         self._frames = Frames(_SIZE, _HOP, _BATCH)
         self._window = hann(_SIZE)
         self._semitones, self._bands = _semitones(), _bands()
-        self._chroma: list[Samples] = []
-        self._timbre: list[Samples] = []
+        self._chroma = [np.zeros((0, 12), np.float32)]
+        self._timbre = [np.zeros((0, _TIMBRES), np.float32)]
 
     def add(self, piece: Samples) -> None:
         for frames in self._frames.add(piece):

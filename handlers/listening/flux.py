@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +41,8 @@ class Flux:
     rises: Samples
     #: Energy of attacks every `ENERGY_HOP` samples of the mono sound.
     energy: Samples
+    #: Where in each of these the energy begins, in samples.
+    offsets: NDArray[np.uint8]
 
     @property
     def frames(self) -> int:
@@ -108,10 +109,11 @@ class _Listener:
         self._window = hann(SIZE)
         self._bands = _triangles()
         self._riser = Riser()
-        self._rises: list[Samples] = []
+        self._rises = [np.zeros((len(GROUPS_HZ) + 1, 0), np.float32)]
         self._rest = np.zeros(0, np.float32)
         self._state = np.zeros(1)
-        self._energy: list[Samples] = []
+        self._energy = [np.zeros(0, np.float32)]
+        self._offsets = [np.zeros(0, np.uint8)]
 
     def add(self, piece: Samples) -> None:
         from handlers.kernels.flux import energies
@@ -120,25 +122,26 @@ class _Listener:
             self._heard(frames)
         samples = np.concatenate((self._rest, piece)) if self._rest.size else piece
         count = samples.size // ENERGY_HOP
-        out = np.empty(count, np.float32)
-        energies(np.ascontiguousarray(samples), ENERGY_HOP, self._state, out)
+        out, offsets = np.empty(count, np.float32), np.empty(count, np.uint8)
+        energies(np.ascontiguousarray(samples), ENERGY_HOP, self._state, out, offsets)
         self._energy.append(out)
+        self._offsets.append(offsets)
         self._rest = samples[count * ENERGY_HOP :]
 
     def done(self) -> Flux:
         for frames in self._frames.end():
             self._heard(frames)
-        return Flux(_joined(self._rises, 1), _joined(self._energy, 0))
+        return Flux(
+            np.concatenate(self._rises, axis=1),
+            np.concatenate(self._energy),
+            np.concatenate(self._offsets),
+        )
 
     def _heard(self, frames: Samples) -> None:
         from scipy import fft
 
         spectra = np.asarray(fft.rfft(frames * self._window, axis=1))
         self._rises.append(self._riser.add(self._bands.of_spectra(spectra)))
-
-
-def _joined(parts: Sequence[Samples], axis: int) -> Samples:
-    return np.concatenate(parts, axis=axis)
 
 
 FLUX = Listened("flux", version=1, stage=MONO, begin=_Listener)

@@ -46,7 +46,7 @@ def onsets_of(flux: Flux) -> Onsets:
         if not kept or peak - kept[-1] >= _APART:
             kept.append(peak)
     frames = np.array(kept, np.int64)
-    times = placed(frames, strength, flux.energy)
+    times = placed(frames, strength, flux)
     loudest = float(above[frames].max(initial=0)) or 1.0
     return Onsets(np.maximum.accumulate(times), np.clip(above[frames] / loudest, 0, 1))
 

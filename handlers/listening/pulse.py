@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ def _changes(chroma: Samples) -> Floats:
     sizes = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
     found = 1 - (before * after).sum(axis=1) / (sizes + 1e-9)
     found[(at - low < 2) | (high - at < 2)] = 0
-    return np.clip(found, 0, 1)
+    return np.asarray(np.clip(found, 0, 1), np.float64)
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,9 @@ def trimmed(beats: NDArray[np.int64], strength: Samples) -> NDArray[np.int64]:
     """Without those before the music begins and after it has ended."""
     strongest = around(strength[None], 3)[0][np.clip(beats, 0, strength.size - 1)]
     heard = strongest[strongest > 0]
-    sure = np.flatnonzero(strongest > 0.25 * np.median(heard)) if heard.size else []
-    if not len(sure):
+    if not heard.size:
         return beats[:0]
+    sure = np.flatnonzero(strongest > 0.25 * np.median(heard))
     return beats[sure[0] : sure[-1] + 1]
 
 
@@ -331,4 +332,4 @@ def stretches(frames: int, seconds: float) -> Iterator[tuple[int, int]]:
     """Equal parts of about so many seconds."""
     count = max(1, round(frames / (seconds * FRAME_RATE)))
     edges = [round(k * frames / count) for k in range(count + 1)]
-    yield from zip(edges[:-1], edges[1:], strict=True)
+    yield from pairwise(edges)

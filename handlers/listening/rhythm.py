@@ -49,7 +49,7 @@ class Pulse:
     @property
     def downbeats(self) -> Floats:
         """Times of the downbeats."""
-        return self.beats[self.places == 0]
+        return np.asarray(self.beats[self.places == 0], np.float64)
 
 
 def pulse_of(flux: Flux, color: Color, hint_bpm: float | None = None) -> Pulse:
@@ -68,7 +68,7 @@ def pulse_of(flux: Flux, color: Color, hint_bpm: float | None = None) -> Pulse:
     beats = _joined(heard, spans, path)
     if len(beats) < 2:
         return _NONE
-    times = placed(beats, heard.all, flux.energy)
+    times = placed(beats, heard.all, flux)
     compound = float(np.mean([c.features[_THIRDS] - c.features[_HALVES] for c, _ in path if c]))
     found = bars(beats, heard, compound)
     clear, chance = _confidence(spans, path, heard)
@@ -172,7 +172,7 @@ _REACH_S = 0.03
 _BEFORE, _AFTER = 8, 5
 
 
-def placed(frames: NDArray[np.int64], strength: Samples, energy: Samples) -> Floats:
+def placed(frames: NDArray[np.int64], strength: Samples, flux: Flux) -> Floats:
     """Seconds of beats or onsets: at the attack nearby, else between frames where rise peaks."""
     from handlers.kernels.flux import attacks
 
@@ -180,8 +180,11 @@ def placed(frames: NDArray[np.int64], strength: Samples, energy: Samples) -> Flo
     coarse = (_summits(frames, strength) - _LATE) * HOP / MONO_RATE
     places, sharp = np.empty(frames.size), np.empty(frames.size)
     reach = round(_REACH_S * MONO_RATE / ENERGY_HOP)
-    attacks(energy, coarse * MONO_RATE / ENERGY_HOP, reach, _BEFORE, _AFTER, places, sharp)
-    fine = places * ENERGY_HOP / MONO_RATE
+    attacks(
+        flux.energy, flux.offsets, ENERGY_HOP, coarse * MONO_RATE, reach, _BEFORE, _AFTER,
+        places, sharp,
+    )  # fmt: skip
+    fine = places / MONO_RATE
     return np.maximum(np.where(sharp > _SHARP, fine, coarse), 0.0)
 
 

@@ -27,7 +27,7 @@ EXAMPLES = [
     for example in op.examples
 ]
 #: Operations that are meant to carry sound from one channel to another.
-CROSSES_CHANNELS = {"convert", "fx", "mid_side", "mix", "pan", "stereo_width"}
+CROSSES_CHANNELS = {"beats", "convert", "fx", "mid_side", "mix", "pan", "stereo_width"}
 #: For files of operations that work on files; it goes away with this process.
 FOLDER = tempfile.TemporaryDirectory(prefix="audiolla-laws-")
 #: Seconds that an operation needs to say anything, where a moment is not enough.
