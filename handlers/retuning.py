@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Blocks, Samples
-from handlers.listening.melody import AHEAD_S, FRAME_S, Melody, Tone
+from handlers.listening.melody import Tone
+from handlers.listening.pitch import AHEAD_S, FRAME_S, Contour
 
 #: Tones whose periods are less alike than this (a noise, a chord) stay as they are.
 _CLEAR = 0.5
@@ -34,16 +35,16 @@ class _Stretch:
     ratios: Samples
 
 
-def clear(melody: Melody, tones: Sequence[Tone]) -> list[Tone]:
+def clear(contour: Contour, tones: Sequence[Tone]) -> list[Tone]:
     """Those of the tones that can be moved: their periods are alike."""
-    return [tone for tone in tones if float(np.median(melody.clarity[_frames(tone)])) >= _CLEAR]
+    return [tone for tone in tones if float(np.median(contour.clarity[_frames(tone)])) >= _CLEAR]
 
 
 def _frames(tone: Tone) -> slice:
     return slice(round(tone.start / FRAME_S), round(tone.end / FRAME_S))
 
 
-def retuned(sound: Blocks, melody: Melody, tones: Sequence[Tone], strength: float) -> Blocks:
+def retuned(sound: Blocks, contour: Contour, tones: Sequence[Tone], strength: float) -> Blocks:
     """The sound with its notes nearer to their semitones.
 
     Each note is moved as a whole, so that vibrato and glides stay. What is no clear tone
@@ -52,20 +53,20 @@ def retuned(sound: Blocks, melody: Melody, tones: Sequence[Tone], strength: floa
 
     Args:
         sound: a single voice or instrument.
-        melody: what was heard in it.
+        contour: what was heard in it.
         tones: those of its notes that are to be moved; see `clear`.
         strength: share of the way to the semitone, 0 to 1.
 
     Source: `handlers.kernels.psola`.
     """
-    moves = np.full(len(melody.hertz), np.nan, np.float32)
+    moves = np.full(len(contour.hertz), np.nan, np.float32)
     for tone in tones:
         moves[_frames(tone)] = strength * (round(tone.exact) - tone.exact)
-    stretches = _stretches(melody, moves, sound.rate)
+    stretches = _stretches(contour, moves, sound.rate)
     return sound.like(lambda: _passing(sound, stretches)) if stretches else sound
 
 
-def _stretches(melody: Melody, moves: Samples, rate: int) -> list[_Stretch]:
+def _stretches(contour: Contour, moves: Samples, rate: int) -> list[_Stretch]:
     edges = np.flatnonzero(np.diff(np.isfinite(moves).astype(np.int8), prepend=0, append=0))
     frame = FRAME_S * rate
     made = []
@@ -73,7 +74,7 @@ def _stretches(melody: Melody, moves: Samples, rate: int) -> list[_Stretch]:
         # What comes to nothing (a tone in tune) needs no work.
         if not np.abs(moves[first:last]).max() > 1e-3:
             continue
-        periods = (rate / melody.hertz[first:last]).astype(np.float32)
+        periods = (rate / contour.hertz[first:last]).astype(np.float32)
         at = (first * FRAME_S + AHEAD_S) * rate
         end = at + (last - first - 1) * frame
         if end - at > 8 * periods.max():

@@ -104,7 +104,8 @@ def _our_chords(path: Path) -> Answer:
 def _our_melody(path: Path) -> Answer:
     from handlers.codecs.reader import open_sound
     from handlers.hearing import Heard
-    from handlers.listening.melody import FRAME_S, melody
+    from handlers.listening.melody import melody
+    from handlers.listening.pitch import FRAME_S
 
     found = Heard(open_sound(path))[melody()]
     return {

@@ -12,6 +12,7 @@ from handlers.declare import Example, operation
 from handlers.hearing import Feature, Heard
 from handlers.listening import melody as listening
 from handlers.listening.outline import OUTLINE
+from handlers.listening.pitch import FRAME_S, Contour
 from handlers.markers import Marked, Marker, marker_file
 from handlers.pictures.plots import Drawn
 from handlers.units import Hertz, Seconds
@@ -88,8 +89,8 @@ def _hears(p: Melody) -> tuple[Feature[object], ...]:
 def melody(sound: Heard, p: Melody) -> MelodyReport:
     """Follow the pitch of a melody, and write it down as notes.
 
-    Made for a single voice or instrument; in a full mix it follows whatever
-    has the clearest pitch.
+    Of a single voice or instrument the pitch is exact to a few cents; of a mix
+    it is the pitch that stands out.
 
     Raises:
         BadParameter: `fmin` is not below `fmax`.
@@ -99,7 +100,7 @@ def melody(sound: Heard, p: Melody) -> MelodyReport:
     from handlers.midi_files import MidiNote, midi_of
 
     found = sound[listening.melody(p.fmin, p.fmax)]
-    step = _EVERY * listening.FRAME_S
+    step = _EVERY * FRAME_S
     hertz = found.hertz[::_EVERY].round(2).tolist()
     voiced = found.voiced[::_EVERY].tolist()
     wanted = p.as_midi or p.markers != "none"
@@ -132,12 +133,12 @@ def _marker(tone: listening.Tone) -> Marker:
     )
 
 
-def _plot(sound: Heard, found: listening.Melody) -> Plot:
+def _plot(sound: Heard, found: Contour) -> Plot:
     import numpy as np
 
     from handlers.pictures import plots
 
-    times = np.arange(len(found.hertz)) * listening.FRAME_S
+    times = np.arange(len(found.hertz)) * FRAME_S
     values = np.where(found.voiced, found.hertz, np.nan)
     return plots.Plot(
         "Melody",

@@ -1,12 +1,11 @@
-"""The melody: one pitch at a time, or none.
+"""The melody: of a single voice its pitch, of a mix the pitch that stands out; and its notes.
 
-Source: pYIN, M. Mauch and S. Dixon, ICASSP 2014: candidates with probabilities from YIN's
-difference function, one path through them. See `handlers.kernels.pitch`.
+Sources: see `handlers.listening.pitch` for a single voice, `handlers.kernels.salience` for
+a mix.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,144 +13,125 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.hearing import MONO, MONO_RATE, Form, Listened
+from handlers.hearing import MONO, MONO_RATE, Derived, Form, Heard, Listened
+from handlers.listening.frames import Frames
 from handlers.listening.notes import NAMES
+from handlers.listening.pitch import (
+    AHEAD_S,
+    FRAME_S,
+    HIGHEST_HZ,
+    HOP,
+    LOWEST_HZ,
+    SPAN,
+    Contour,
+    filled,
+    single,
+)
 
-HOP = 256
-FRAME_S = HOP / MONO_RATE
-"""Seconds from one frame to the next: 11.6 ms."""
-
-LOWEST_HZ, HIGHEST_HZ = 20.0, 5000.0
-"""What can be searched at all."""
-
-_BATCH = 128
-_WINDOW_S = 0.0464
-AHEAD_S = 0.014
-"""Tones ring on when the next one has begun: a frame looks this far ahead of its time."""
-#: Cost of a leap by an octave between neighbouring frames, and of beginning or ending a tone.
-_LEAP = 16.0
-_SWITCH = 4.0
-#: When a tone is let go; see `handlers.kernels.pitch.held`.
-_SPAN, _FALLS_DB, _BELOW_DB, _RISES_DB, _RANGE_DB = 5, 5.0, 8.0, 1.5, 34.0
-
-
-@dataclass(frozen=True)
-class Melody:
-    """Pitch by frame; frame `i` is at second `i * FRAME_S`."""
-
-    #: float32 `(frames,)`: Hz, 0 where nothing can be guessed.
-    hertz: Samples
-    #: bool `(frames,)`: whether a tone sounds. Pitches elsewhere are guesses.
-    voiced: NDArray[np.bool_]
-    #: float32 `(frames,)`: root-mean-square level around the frame.
-    level: Samples
-    #: float32 `(frames,)`: probability of the pitch, 0 where it is a guess.
-    clarity: Samples
+_SIZE, _BATCH = 2048, 64
+#: The most salient pitches of a frame, and how much more the stronger ones count.
+_CANDIDATES, _CONTRAST = 6, 2.0
+#: Share of the chances that there is no pitch at all, and costs as for a single voice.
+_NONE = 0.03
+_LEAP, _SWITCH = 16.0, 4.0
+#: A tune is heard where it stands out by the mean less this many standard deviations.
+_HEARD = 0.5
 
 
-class _Follower:
-    """Collects candidates of frames, then finds the path through them."""
+class _Leader:
+    """Follows the pitch that stands out of a mix."""
 
-    def __init__(self, form: Form, fmin: float, fmax: float) -> None:
-        from scipy import fft
+    def __init__(self, _form: Form, fmin: float, fmax: float) -> None:
+        from handlers.spectral import hann
 
-        self._rate = form.rate
-        self._longest = math.ceil(form.rate / max(fmin, LOWEST_HZ)) + 1
-        self._shortest = max(2, math.floor(form.rate / min(fmax, HIGHEST_HZ)))
-        self._window = max(round(_WINDOW_S * form.rate), 2 * self._longest)
-        self._size = self._window + self._longest + 1
-        self._transform = int(fft.next_fast_len(self._size, real=True))
-        # A lag of about the middle of the range has its two windows centred on the frame.
-        middle = (self._window + self._longest // 2) // 2
-        self._ahead = middle - round(AHEAD_S * form.rate)
-        self._waiting = np.zeros(self._ahead, np.float32)
-        self._frames = self._samples = 0
+        # A frame looks ahead: what the first ones would look at before the sound is left out.
+        self._skip = round(AHEAD_S * MONO_RATE)
+        self._frames = Frames(_SIZE, HOP, _BATCH)
+        self._samples = 0
+        self._window = hann(_SIZE) * np.float32(4 / _SIZE)
+        self._range = (max(fmin, LOWEST_HZ), min(fmax, HIGHEST_HZ))
         self._hertz: list[Samples] = []
-        self._chance: list[Samples] = []
-        self._level: list[Samples] = []
+        self._strength: list[Samples] = []
 
     def add(self, piece: Samples) -> None:
         self._samples += piece.size
-        self._waiting = np.concatenate((self._waiting, piece))
-        while self._waiting.size >= self._size + (_BATCH - 1) * HOP:
-            self._look(_BATCH)
+        skipped = min(self._skip, piece.size)
+        self._skip -= skipped
+        for frames in self._frames.add(piece[skipped:]):
+            self._heard(frames)
 
-    def _look(self, count: int) -> None:
+    def _heard(self, frames: Samples) -> None:
         from scipy import fft
 
-        from handlers.kernels.pitch import CANDIDATES, candidates
+        from handlers.kernels.salience import salient
 
-        frames = np.zeros((_BATCH, self._size), np.float32)
-        windows = np.lib.stride_tricks.sliding_window_view(self._waiting, self._size)
-        frames[:count] = windows[: count * HOP : HOP]
-        first = fft.rfft(frames[:, : self._window], self._transform, axis=1)
-        both = fft.rfft(frames, self._transform, axis=1)
-        both *= first.conj()
-        lags = fft.irfft(both, self._transform, axis=1)[:, : self._longest + 1]
-        found = np.empty((_BATCH, CANDIDATES), np.float32)
-        chance = np.empty((_BATCH, CANDIDATES), np.float32)
-        candidates(
-            frames, np.ascontiguousarray(lags), self._window, self._shortest, self._rate,
-            found, chance,
-        )  # fmt: skip
-        middle = frames[:count, self._window // 2 - HOP : self._window // 2 + HOP]
-        self._level.append(np.sqrt(np.square(middle).mean(axis=1)))
-        self._hertz.append(found[:count])
-        self._chance.append(chance[:count])
-        self._frames += count
-        self._waiting = self._waiting[count * HOP :]
+        # Always as many, so that each is computed in the same way whatever the blocks were.
+        windowed = np.zeros((_BATCH, _SIZE), np.float32)
+        np.multiply(frames, self._window, out=windowed[: len(frames)])
+        spectra = np.asarray(fft.rfft(windowed, axis=1))[: len(frames)]
+        found = np.empty((2, len(frames), _CANDIDATES), np.float32)
+        salient(spectra, MONO_RATE / _SIZE, *self._range, found[0], found[1])
+        self._hertz.append(found[0])
+        self._strength.append(found[1])
 
-    def done(self) -> Melody:
-        from handlers.kernels.pitch import CANDIDATES, held, pitch_path
+    def done(self) -> Contour:
+        from handlers.kernels.pitch import pitch_path
 
-        left = (self._samples // HOP + 1 if self._samples else 0) - self._frames
-        self._waiting = np.concatenate((self._waiting, np.zeros(self._size, np.float32)))
-        while left > 0:
-            count = min(left, _BATCH)
-            missing = self._size + (count - 1) * HOP - self._waiting.size
-            self._waiting = np.pad(self._waiting, (0, max(0, missing)))
-            self._look(count)
-            left -= count
-        none = np.zeros((0, CANDIDATES), np.float32)
-        found = np.concatenate(self._hertz or [none])
-        chance = np.concatenate(self._chance or [none])
-        level = np.concatenate(self._level or [np.zeros(0, np.float32)])
-        path = np.empty(len(level), np.int16)
-        pitch_path(found, chance, _LEAP, _SWITCH, path)
+        count = self._samples // HOP + 1 if self._samples else 0
+        for frames in (*self._frames.add(np.zeros(_SIZE, np.float32)), *self._frames.end()):
+            self._heard(frames)
+        none = np.zeros((0, _CANDIDATES), np.float32)
+        found = np.concatenate(self._hertz or [none])[:count]
+        strength = np.concatenate(self._strength or [none])[:count]
+        chance = strength**_CONTRAST
+        chance *= (1 - _NONE) / np.maximum(chance.sum(axis=1, keepdims=True), 1e-12)
+        path = np.empty(len(found), np.int16)
+        pitch_path(found, chance.astype(np.float32), _LEAP, _SWITCH, path)
+        at = np.arange(len(path))
         pitched = path >= 0
-        tone = np.empty(len(level), np.bool_)
-        level_db = 20 * np.log10(np.maximum(level, np.float32(1e-7)))
-        held(level_db, _SPAN, _FALLS_DB, _BELOW_DB, _RISES_DB, _RANGE_DB, tone)
-        guess = found[np.arange(len(path)), np.maximum(path, 0)]
-        sure = np.where(pitched, chance[np.arange(len(path)), np.maximum(path, 0)], 0)
-        return Melody(_filled(guess, pitched), pitched & tone, level, sure)
-
-
-def _filled(hertz: Samples, pitched: NDArray[np.bool_]) -> Samples:
-    """Pitches where there is none taken from near by.
-
-    Rather from what comes than from what was: the noise of an attack belongs to its tone.
-    """
-    known = np.flatnonzero(pitched)
-    if not known.size:
-        return np.zeros_like(hertz)
-    at = np.arange(len(hertz))
-    later = np.searchsorted(known, at)
-    before = known[np.maximum(later - 1, 0)]
-    after = known[np.minimum(later, known.size - 1)]
-    nearest = np.where(np.abs(at - before) < 0.25 * np.abs(after - at), before, after)
-    return np.where(pitched, hertz, hertz[nearest])
+        heard = np.where(pitched, strength[at, np.maximum(path, 0)], 0)
+        known = heard[pitched]
+        least = float(known.mean() - _HEARD * known.std()) if known.size else 0.0
+        guess = filled(found[at, np.maximum(path, 0)], pitched)
+        return Contour(guess, pitched & (heard > least), heard, heard)
 
 
 @lru_cache(maxsize=32)
-def melody(fmin: float = 65.0, fmax: float = 2093.0) -> Listened[Melody]:
-    """The feature that searches from `fmin` to `fmax` Hz."""
+def leading(fmin: float = 65.0, fmax: float = 2093.0) -> Listened[Contour]:
+    """The feature that searches from `fmin` to `fmax` Hz for the tune of a mix.
+
+    Its `level` and `clarity` are how much the pitch stands out.
+    """
     return Listened(
-        f"melody {fmin:g} to {fmax:g} Hz",
+        f"leading pitch {fmin:g} to {fmax:g} Hz",
         version=1,
         stage=MONO,
-        begin=lambda form: _Follower(form, fmin, fmax),
+        begin=lambda form: _Leader(form, fmin, fmax),
     )
+
+
+#: Share of the time with a level in which one pitch explains nearly everything, from which
+#: on a sound is a single voice.
+_SINGLE = 0.5
+_CLEAR = 0.3
+
+
+def alone(contour: Contour) -> float:
+    """The share of what sounds, by energy, that is one clear pitch: 1 for a single voice."""
+    energy = np.square(contour.level.astype(np.float64))
+    total = float(energy.sum())
+    return float(energy[contour.clarity > _CLEAR].sum()) / total if total > 0 else 0.0
+
+
+@lru_cache(maxsize=32)
+def melody(fmin: float = 65.0, fmax: float = 2093.0) -> Derived[Contour]:
+    """The feature that searches from `fmin` to `fmax` Hz, in whichever way suits the sound."""
+    one, many = single(fmin, fmax), leading(fmin, fmax)
+
+    def compute(heard: Heard) -> Contour:
+        return heard[one] if alone(heard[one]) >= _SINGLE else heard[many]
+
+    return Derived(f"melody {fmin:g} to {fmax:g} Hz", version=1, needs=(one, many), compute=compute)
 
 
 @dataclass(frozen=True)
@@ -169,18 +149,18 @@ class Tone:
 _NEAR_SEMITONES = 0.6
 _NEW_FRAMES = 5
 _SHORTEST_S = 0.06
-#: A level that rises by so much within `_SPAN` frames strikes the same note again.
+#: A level that rises by so much within `SPAN` frames strikes the same note again.
 _STRUCK_DB = 6.0
 
 
-def tones(melody: Melody) -> list[Tone]:
+def tones(contour: Contour) -> list[Tone]:
     """The melody as notes: a note lasts while its pitch stays near one semitone."""
     with np.errstate(divide="ignore"):
-        scale = 69 + 12 * np.log2(np.where(melody.hertz > 0, melody.hertz, 440) / 440)
-    level_db = 20 * np.log10(np.maximum(melody.level, 1e-7))
+        scale = 69 + 12 * np.log2(np.where(contour.hertz > 0, contour.hertz, 440) / 440)
+    level_db = 20 * np.log10(np.maximum(contour.level, 1e-7))
     struck = np.zeros(len(level_db), bool)
-    struck[_SPAN:] = level_db[_SPAN:] - level_db[:-_SPAN] > _STRUCK_DB
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], melody.voiced, [False]))))
+    struck[SPAN:] = level_db[SPAN:] - level_db[:-SPAN] > _STRUCK_DB
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], contour.voiced, [False]))))
     made: list[Tone] = []
     for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         for first, last in _notes(scale[begin:end], struck[begin:end]):

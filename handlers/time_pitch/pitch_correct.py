@@ -7,7 +7,8 @@ from pydantic import Field
 from handlers.artifacts import Blocks, Result
 from handlers.declare import Example, Params, operation
 from handlers.hearing import Heard
-from handlers.listening.melody import melody, tones
+from handlers.listening.melody import tones
+from handlers.listening.pitch import single
 
 
 class PitchCorrect(Params):
@@ -34,7 +35,7 @@ class PitchCorrected(Result):
     route="/v1/audio/pitch-correct",
     category="time-pitch",
     engines=["librosa-analyze"],
-    hears=(melody(),),
+    hears=(single(),),
     passes=2,
     pipeline=True,
     examples=[
@@ -49,13 +50,13 @@ def pitch_correct(sound: Heard, p: PitchCorrect) -> PitchCorrected:
     no clear pitch (consonants, breath, chords, drums) is not touched. Keeps rate,
     channels and length; at strength 0 the samples are the same.
 
-    Source: see `handlers.listening.melody` and `handlers.retuning`.
+    Source: see `handlers.listening.pitch` and `handlers.retuning`.
     """
     from handlers.retuning import clear, retuned
 
     if p.strength == 0:
         return PitchCorrected(sound=sound.sound, strength=0.0, notes_moved=0)
-    found = sound[melody()]
+    found = sound[single()]
     notes = clear(found, tones(found))
     return PitchCorrected(
         sound=retuned(sound.sound, found, notes, p.strength),
