@@ -14,7 +14,7 @@ TICKS = 480
 #: A file counts ticks per quarter in 15 bits, and microseconds per quarter in 24.
 _MOST_TICKS, _MOST_MICROSECONDS = 2**15 - 1, 2**24 - 1
 #: A tick is never longer than this, however slow the tempo, as long as the format allows it.
-_TICK_S = 0.002
+_TICK_S = 0.001
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,17 @@ from handlers.kernels.jit import OUT_ROW, ROWS, TABLE, VECTOR, kernel
 _COUNTS = types.Array(types.int32, 1, "C")
 
 
-@kernel(types.void(ROWS, types.int64, OUT_ROW), fast=VECTOR)
-def breaks(likeness: Samples, width: int, out: Samples) -> None:
+@kernel(types.void(ROWS, types.int64, types.int64, OUT_ROW), fast=VECTOR)
+def breaks(likeness: Samples, width: int, loop: int, out: Samples) -> None:
     """How much a return begins or stops at each bar: the largest change over all distances.
+
+    A short loop is like itself later on at first, and like itself before at last; where the
+    one gives way to the other, in its middle, nothing begins.
 
     Args:
         likeness: `(bars, bars)`, 0 to 1.
         width: bars before and after that are compared, fewer at the ends.
+        loop: bars of the longest loop that is no part of its own.
         out: `(bars,)`; `out[i]` is about the border before bar `i`; the first is 0.
 
     Source: J. Serrà, M. Müller, P. Grosche and J. L. Arcos, "Unsupervised music structure
@@ -27,24 +31,32 @@ def breaks(likeness: Samples, width: int, out: Samples) -> None:
     difference, so that one long return counts and many chance likenesses do not.
     """
     bars = likeness.shape[0]
-    out[0] = 0
-    for border in range(1, bars):
-        low, high = max(0, border - width), min(bars, border + width)
-        largest = np.float32(0)
-        for lag in range(1 - bars, bars):
-            if lag == 0:
-                continue
-            before = np.float32(0)
-            after = np.float32(0)
+    out[:] = 0
+    later = np.empty(bars, np.float32)
+    earlier = np.empty(bars, np.float32)
+    for lag in range(1, bars):
+        for bar in range(bars):
+            later[bar] = likeness[bar, bar + lag] if bar + lag < bars else 0
+            earlier[bar] = likeness[bar, bar - lag] if bar >= lag else 0
+        for border in range(1, bars):
+            low, high = max(0, border - width), min(bars, border + width)
+            rise_later = np.float32(0)
+            rise_earlier = np.float32(0)
+            rise_either = np.float32(0)
             for bar in range(low, border):
-                if 0 <= bar + lag < bars:
-                    before += likeness[bar, bar + lag]
+                share = np.float32(1) / (border - low)
+                rise_later -= later[bar] * share
+                rise_earlier -= earlier[bar] * share
+                rise_either -= max(later[bar], earlier[bar]) * share
             for bar in range(border, high):
-                if 0 <= bar + lag < bars:
-                    after += likeness[bar, bar + lag]
-            change = abs(before / (border - low) - after / (high - border))
-            largest = max(largest, change)
-        out[border] = largest
+                share = np.float32(1) / (high - border)
+                rise_later += later[bar] * share
+                rise_earlier += earlier[bar] * share
+                rise_either += max(later[bar], earlier[bar]) * share
+            change = max(abs(rise_later), abs(rise_earlier))
+            if lag <= loop and rise_later < 0 < rise_earlier:
+                change = abs(rise_either)
+            out[border] = max(out[border], change)
 
 
 @kernel(types.void(TABLE, TABLE, types.int64, TABLE, _COUNTS))

@@ -145,7 +145,8 @@ class Tone:
     exact: float
 
 
-#: A pitch has to be within this of a semitone's middle, for so many frames, to be a new note.
+#: A new note is further than this from the middle of the one before, and stays within this of
+#: a pitch of its own for so many frames.
 _NEAR_SEMITONES = 0.6
 _NEW_FRAMES = 5
 _SHORTEST_S = 0.06
@@ -177,16 +178,20 @@ def _notes(scale: NDArray[np.float64], struck: NDArray[np.bool_]) -> list[tuple[
         np.pad(scale, (0, _NEW_FRAMES - 1), constant_values=1e9), _NEW_FRAMES
     )
     # The middle one of an odd number.
-    nearest = np.rint(np.sort(ahead, axis=1)[:, _NEW_FRAMES // 2])
-    settled = np.abs(ahead - nearest[:, None]).max(axis=1) < _NEAR_SEMITONES
+    coming = np.sort(ahead, axis=1)[:, _NEW_FRAMES // 2]
+    settled = np.abs(ahead - coming[:, None]).max(axis=1) < _NEAR_SEMITONES
     again = struck & ~np.concatenate(([False], struck[:-1]))
     found = []
-    begin, note = 0, round(float(np.median(scale[:_NEW_FRAMES])))
+    begin = 0
     for at in np.flatnonzero(settled | again).tolist():
-        moved = settled[at] and nearest[at] != note and abs(scale[at] - note) > _NEAR_SEMITONES
-        if at and (moved or (again[at] and at - begin >= _NEW_FRAMES)):
+        if at - begin < (_NEW_FRAMES if again[at] else 1):
+            continue
+        # From the note's own middle: a vibrato about a wrong pitch is still one note.
+        middle = np.median(scale[begin:at])
+        moved = min(abs(coming[at] - middle), abs(scale[at] - middle)) > _NEAR_SEMITONES
+        if again[at] or (settled[at] and moved):
             found.append((begin, at))
-            begin, note = at, int(nearest[at])
+            begin = at
     found.append((begin, len(scale)))
     return found
 

@@ -34,15 +34,19 @@ _PARTS = 2
 _BASS, _COLOR = 0.5, 0.3
 #: Two bars are alike that differ by less than this share of what bars usually differ by.
 _ALIKE = 0.3
-#: How much each sign of a border counts, in its standard deviations.
-_RETURNS, _CYMBALS, _LEVEL = 1.0, 0.7, 0.4
+#: How much each sign of a border counts, in its standard deviations or, where it hardly varies,
+#: in this: a share, and decibels.
+_RETURNS, _CYMBALS, _LEVEL = (1.0, 0.1), (0.7, 3.0), (0.4, 1.5)
+_AGAINST = 0.0
 #: Bars before and after a border that are compared.
 _WIDTH = 2
+#: Bars of the longest loop that is no part of its own.
+_LOOP = 4
 #: What a part of an odd number of bars costs, of 2 and of 4 (8 cost nothing).
 _ODD, _TWO, _FOUR = 1.0, 0.6, 0.3
 _SHORTEST = 2
 #: What a further part has to be worth where the music decides how many there are.
-_PRICE = 0.2
+_PRICE = 0.5
 #: Parts are the same whose bars are alike by this on average.
 _SAME = 0.5
 _RANGE_DB = 80.0
@@ -122,8 +126,8 @@ def parts(
     cuts = borders[borders >= 0].tolist()
     numbers = _numbers(likeness, cuts)
     return [
-        Part(float(edges[a]), float(edges[b]), number)
-        for a, b, number in zip(cuts, cuts[1:], numbers, strict=False)
+        Part(float(edges[begin]), float(edges[end]), number)
+        for (begin, end), number in zip(pairwise(cuts), numbers, strict=True)
     ]
 
 
@@ -169,7 +173,7 @@ def _signs(edges: NDArray[np.float64], likeness: Samples, levels: Samples) -> ND
 
     bars = len(likeness)
     returns = np.empty(bars, np.float32)
-    breaks(likeness, _WIDTH, returns)
+    breaks(likeness, _WIDTH, _LOOP, returns)
     # The upper quarter of the bands, in the half second after each edge.
     high = levels[:, -levels.shape[1] // 4 :].mean(axis=1, keepdims=True)
     begins = np.column_stack((edges[:-1], np.minimum(edges[:-1] + 0.55, edges[1:])))
@@ -177,9 +181,11 @@ def _signs(edges: NDArray[np.float64], likeness: Samples, levels: Samples) -> ND
     level = _means(levels, edges).mean(axis=1)
     turns = np.abs(np.diff(level, prepend=level[0]))
     gain = np.zeros(bars)
-    for weight, sign in ((_RETURNS, returns), (_CYMBALS, cymbals), (_LEVEL, turns)):
+    for (weight, least), sign in ((_RETURNS, returns), (_CYMBALS, cymbals), (_LEVEL, turns)):
         inner = sign[1:].astype(np.float64)
-        gain[1:] += weight * (inner - inner.mean()) / max(float(inner.std()), 1e-6)
+        above = (inner - inner.mean()) / max(float(inner.std()), least)
+        # That no cymbal is struck, or nothing turns, speaks against no border.
+        gain[1:] += weight * (above if sign is returns else np.maximum(above, _AGAINST))
     return gain
 
 
