@@ -7,7 +7,14 @@ from handlers.listening.melody import alone, leading, melody, tones
 from handlers.listening.pitch import FRAME_S, single
 from tests.sounds import RATE, as_blocks, noise, one_after_another, played, silence, sound, tone
 
-TUNE = [(0.2, 0.7, 60), (0.7, 1.2, 64), (1.3, 1.8, 67.3), (1.8, 2.3, 55), (2.4, 2.9, 55), (3, 3.6, 72)]
+TUNE = [
+    (0.2, 0.7, 60),
+    (0.7, 1.2, 64),
+    (1.3, 1.8, 67.3),
+    (1.8, 2.3, 55),
+    (2.4, 2.9, 55),
+    (3, 3.6, 72),
+]
 
 
 def contour(audio, feature=None, block=5001):
@@ -101,4 +108,5 @@ def test_a_moment_of_sound_has_as_many_frames_as_it_lasts():
     for frames in (0, 1, 255, 256, 3000):
         audio = sound(np.ones(frames) * 0.1, RATE)
         found = contour(audio)
-        assert len(found.hertz) == len(found.voiced) == (-(-frames * 22050 // RATE) // 256 + 1) * (frames > 0)
+        expected = (-(-frames * 22050 // RATE) // 256 + 1) * (frames > 0)
+        assert len(found.hertz) == len(found.voiced) == expected
