@@ -9,10 +9,6 @@ HEARD = [
     MidiNote(0.5, 0.75, 60, velocity=33),
     MidiNote(601.007, 602, 72),
 ]
-    MidiNote(0.1234, 0.5, 60),
-    MidiNote(0.5, 0.75, 60, velocity=33),
-    MidiNote(601.007, 602, 72),
-]
 
 
 @pytest.mark.parametrize("bpm", [1, 3.5, 4, 61.7, 120, 999])
