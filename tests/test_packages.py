@@ -17,6 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IMPORTED_AS = {
     "annotated-types": "annotated_types",
     "pillow": "PIL",
+    "pydantic-core": "pydantic_core",
     "pyyaml": "yaml",
     "uuid-utils": "uuid_utils",
 }
