@@ -267,6 +267,19 @@ def matchering(bench: Bench) -> Callable[[], Any]:
     return lambda: stages.main(bench.audio.samples.T.copy(), other, Config())
 
 
+def ffmpeg_video(graph: str) -> Sequence[str]:
+    """Pictures and sound as H.264 and AAC, encoded as ours are."""
+    drawn, _, rest = graph.partition(",")
+    picture = "scale=1280:720,format=yuv420p[v]"
+    # The phase meter gives its sound first; it is taken off before the picture goes on.
+    whole = f"[0:a]{drawn}[p];[p]{picture};{rest}" if rest else f"[0:a]{drawn},{picture}"
+    return (
+        *("ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex", whole),
+        *("-map", "[v]", "-map", "0:a", "-c:v", "libx264", "-preset", "veryfast", "-crf", "22"),
+        *("-x264-params", "mbtree=0", "-c:a", "aac", "-b:a", "192k", "{out}.mp4"),
+    )
+
+
 def measured_then_applied(bench: Bench) -> Callable[[], Any]:
     """Two processes: loudness, then the gain that it asks for."""
 
@@ -278,6 +291,19 @@ def measured_then_applied(bench: Bench) -> Callable[[], Any]:
 
     return run
 
+
+#: FFmpeg's filters set as ours are, for pictures of 1280x720, 30 a second.
+VIDEOS = {
+    # On a logarithmic axis, as ours is, FFmpeg 5.1 takes twenty times as long.
+    "spectrum": "showspectrum=s=1280x720:fps=30:overlap=0.66:slide=scroll:scale=log",
+    "waves": "showwaves=s=1280x720:r=30:mode=p2p:draw=full:split_channels=1",
+    "cqt": "showcqt=s=1280x720:r=30",
+    "freqs": "showfreqs=s=1280x720:r=30:win_size=4096:overlap=0.64:averaging=2",
+    "volume": "showvolume=w=1280:h=359:b=1:r=30:f=0.9:dm=1:ds=log",
+    "vectorscope": "avectorscope=s=1280x720:r=30:draw=line:scale=sqrt",
+    "phasemeter": "aphasemeter=s=1280x720:r=30[a],[a]anullsink",
+    "histogram": "ahistogram=s=1280x720:r=30:dmode=separate:scale=log",
+}
 
 ROWS = [
     Row("info", {}, {"ffprobe": ("ffprobe", "-v", "error", "-show_streams", "{in}"),
@@ -336,6 +362,13 @@ ROWS = [
     Row("waveform", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",
         "showwavespic=s=1280x720:colors=lime", "-frames:v", "1", "{out}.png")}),
+    Row("spectrogram", {}, {
+        "sox": ("sox", "-V1", "{in}", "-n", "spectrogram", "-x", "1280", "-y", "720", "-o",
+                "{out}.png"),
+        "ffmpeg": ("ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",
+                   "showspectrumpic=s=1280x720:scale=log", "-frames:v", "1", "{out}.png")}),
+    *(Row("video", {"mode": mode}, {"ffmpeg": ffmpeg_video(graph)}, label=mode)
+      for mode, graph in VIDEOS.items()),
     Row("mix", {}, {"ffmpeg": ffmpeg_two("{second}", "amix=inputs=2:normalize=0"),
                     "sox": ("sox", "-V1", "-m", "{in}", "{second}", "{out}")},
         items={"tracks": ("in", "second")}),
@@ -463,6 +496,8 @@ class Bench:
                 call[declared.name] = sound.whole() if whole else Heard(sound) if listens else sound
             if op.wants_progress:
                 call["progress"] = _unheard
+            if op.wants_scratch:
+                call["scratch"] = lambda: Path(self.files["out"]).parent
             for made in _sounds(op.func(**call)):
                 if files:
                     write_sound(made, self.files["out"], Encoding())
