@@ -18,7 +18,7 @@ from control_api.forms import Form
 from control_api.ports import Service, Upload
 from control_api.wire import from_json
 from handlers.codecs.formats import Encoding, encoding
-from handlers.declare import Input
+from handlers.declare import Input, Params
 from handlers.errors import (
     AudiollaError,
     BadParameter,
@@ -66,7 +66,8 @@ def read_request(
     background = bool(_typed(bool, "async_job", form) or False)
     webhook_url = _webhook_url(form)
     target = _encoding(fields, form)
-    delivery, output_path = _destination(fields, form, target, background, job_id, service)
+    ext = extension(fields, params, target)
+    delivery, output_path = _destination(fields, form, target, ext, background, job_id, service)
     first, further = None, {}
     for sound in fields.sounds:
         ref = _sound(sound, form, job_id, service)
@@ -167,6 +168,7 @@ def _destination(
     fields: Fields,
     form: Form,
     target: Encoding,
+    ext: str,
     background: bool,
     job_id: str,
     service: Service,
@@ -183,7 +185,7 @@ def _destination(
     how: dict[str, Any] = {"encoding": target, "bundle": op.kind == "zip"}
     if op.kind == "json":
         how |= {"sound": "changed", "bare": path is None}
-    dot_ext = "" if op.kind == "json" else f".{extension(fields, target)}"
+    dot_ext = "" if op.kind == "json" else f".{ext}"
     if path is None and background:
         path = f"jobs/{job_id}{dot_ext}"
     if path is None:
@@ -193,12 +195,14 @@ def _destination(
     return delivery.model_copy(update=how), path
 
 
-def extension(fields: Fields, target: Encoding) -> str:
+def extension(fields: Fields, params: Params, target: Encoding) -> str:
     """Extension of the one file that an operation answers with."""
     kind = fields.op.kind
-    if kind == "zip":
-        return "zip"
-    return target.target.ext if kind == "audio" else {"midi": "mid", "video": "mp4"}.get(kind, kind)
+    if kind == "audio":
+        return target.target.ext
+    if kind == "video":
+        return str(getattr(params, "container", "mp4"))
+    return "mid" if kind == "midi" else kind
 
 
 def _sound(sound: SoundFields, form: Form, job_id: str, service: Service) -> SoundRef | None:

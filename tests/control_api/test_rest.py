@@ -393,6 +393,16 @@ def test_a_picture_comes_back_as_a_picture(client, service):
     assert ordered(service).delivery.exact
 
 
+@pytest.mark.parametrize(
+    ("asked", "ext"), [((), "mp4"), ((("container", "webm"),), "webm")], ids=["as it comes", "webm"]
+)
+def test_a_video_is_named_after_its_container(client, service, asked, ext):
+    body = multipart(SOUND, ("async_job", "true"), *asked)
+    answer = client.simulate_post("/v1/audio/visualize/video/waves", **body)
+    assert answer.status_code == 202
+    assert ordered(service).delivery.name.endswith(f".{ext}")
+
+
 def test_a_report_comes_back_as_json(client, service):
     service.outcome = {"duration_sec": 1.5, "channels": 2}
     answer = client.simulate_post("/v1/audio/info", **multipart(SOUND))
