@@ -32,7 +32,12 @@ def read(midi):
 @pytest.mark.parametrize("tempo", [1, 3, 40, 93.7, 120, 300, 999])
 def test_notes_lie_where_their_seconds_say_at_any_tempo(tempo):
     found, _ = read(midi_of(reversed(NOTES), tempo_bpm=tempo))
-    assert [(n[2], n[3], n[4]) for n in found] == [(60, 80, 0), (64, 81, 0), (60, 82, 0), (127, 1, 9)]
+    assert [(n[2], n[3], n[4]) for n in found] == [
+        (60, 80, 0),
+        (64, 81, 0),
+        (60, 82, 0),
+        (127, 1, 9),
+    ]
     for note, wanted in zip(found, NOTES, strict=True):
         assert note[0] == pytest.approx(wanted.start, abs=0.0006)
         assert note[1] == pytest.approx(wanted.end, abs=0.0016)

@@ -12,7 +12,9 @@ def report(audio):
 def test_tempo_key_and_loudness_of_a_track(tmp_path):
     drums, _ = groove(126, seconds=16, rate=44100)
     cadence = [(0, (57, 60, 64)), (2, (50, 53, 57)), (4, (52, 56, 59)), (6, (57, 60, 64))]
-    notes = [(t + at, t + at + 2, p) for t in (0, 8) for at, ps in cadence for p in (*ps, ps[0] - 12)]
+    notes = [
+        (t + at, t + at + 2, p) for t in (0, 8) for at, ps in cadence for p in (*ps, ps[0] - 12)
+    ]
     tones = played(notes, seconds=16, rate=44100, peak_db=-8)
     track = drums.like(drums.samples + tones.samples)
     told = report(track)

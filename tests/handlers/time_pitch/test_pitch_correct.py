@@ -47,7 +47,10 @@ def test_every_note_comes_nearer_to_its_semitone_by_the_strength(cents, strength
 
 def test_notes_that_are_wrong_each_in_its_own_way_all_come_right():
     off = (35, -20, 10, -40, 25, -5)
-    notes = [(i * 0.7, i * 0.7 + 0.7, p + c / 100) for i, (p, c) in enumerate(zip(PITCHES, off, strict=True))]
+    notes = [
+        (i * 0.7, i * 0.7 + 0.7, p + c / 100)
+        for i, (p, c) in enumerate(zip(PITCHES, off, strict=True))
+    ]
     result = corrected(played(notes, rate=44100))
     assert errors(result) == pytest.approx([0] * len(PITCHES), abs=4)
 
