@@ -208,6 +208,56 @@ def silero(bench: Bench) -> Callable[[], Any]:
     return run
 
 
+def librosa_heard(bench: Bench) -> Any:
+    """The sound as `librosa.load` gives it: mono at 22,050 Hz."""
+    import librosa
+
+    return librosa.resample(librosa.to_mono(bench.audio.samples), orig_sr=RATE, target_sr=22050)
+
+
+def librosa_beats(bench: Bench) -> Callable[[], Any]:
+    """Its beat tracker, as it comes."""
+    import librosa
+
+    return lambda: librosa.beat.beat_track(y=librosa_heard(bench))
+
+
+def librosa_onsets(bench: Bench) -> Callable[[], Any]:
+    """Its onset detector, as it comes."""
+    import librosa
+
+    return lambda: librosa.onset.onset_detect(y=librosa_heard(bench))
+
+
+def librosa_match(bench: Bench) -> Callable[[], Any]:
+    """Its beat tracker, then Signalsmith Stretch."""
+    import python_stretch
+
+    beats = librosa_beats(bench)
+
+    def run() -> Any:
+        tempo = float(np.atleast_1d(beats()[0])[0])
+        stretch = python_stretch.Signalsmith.Stretch(1)
+        stretch.preset(2, RATE)
+        stretch.setTimeFactor(126 / tempo)
+        return stretch.process(bench.audio.samples)
+
+    return run
+
+
+def librosa_loops(bench: Bench) -> Callable[[], Any]:
+    """Its beats, chroma by beat, and how alike all beats are."""
+    import librosa
+
+    def run() -> Any:
+        samples = librosa_heard(bench)
+        _, beats = librosa.beat.beat_track(y=samples)
+        chroma = librosa.util.sync(librosa.feature.chroma_stft(y=samples), beats)
+        return librosa.segment.recurrence_matrix(chroma, mode="affinity", sym=True)
+
+    return run
+
+
 def matchering(bench: Bench) -> Callable[[], Any]:
     """Its stages over the whole sound, its own limiter at the end."""
     with warnings.catch_warnings():
@@ -215,6 +265,19 @@ def matchering(bench: Bench) -> Callable[[], Any]:
         from matchering import Config, stages
     other = soundfile.read(bench.files["second"], dtype="float32", always_2d=True)[0]
     return lambda: stages.main(bench.audio.samples.T.copy(), other, Config())
+
+
+def ffmpeg_video(graph: str) -> Sequence[str]:
+    """Pictures and sound as H.264 and AAC, encoded as ours are."""
+    drawn, _, rest = graph.partition(",")
+    picture = "scale=1280:720,format=yuv420p[v]"
+    # The phase meter gives its sound first; it is taken off before the picture goes on.
+    whole = f"[0:a]{drawn}[p];[p]{picture};{rest}" if rest else f"[0:a]{drawn},{picture}"
+    return (
+        *("ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex", whole),
+        *("-map", "[v]", "-map", "0:a", "-c:v", "libx264", "-preset", "veryfast", "-crf", "22"),
+        *("-x264-params", "mbtree=0", "-c:a", "aac", "-b:a", "192k", "{out}.mp4"),
+    )
 
 
 def measured_then_applied(bench: Bench) -> Callable[[], Any]:
@@ -228,6 +291,19 @@ def measured_then_applied(bench: Bench) -> Callable[[], Any]:
 
     return run
 
+
+#: FFmpeg's filters set as ours are, for pictures of 1280x720, 30 a second.
+VIDEOS = {
+    # On a logarithmic axis, as ours is, FFmpeg 5.1 takes twenty times as long.
+    "spectrum": "showspectrum=s=1280x720:fps=30:overlap=0.66:slide=scroll:scale=log",
+    "waves": "showwaves=s=1280x720:r=30:mode=p2p:draw=full:split_channels=1",
+    "cqt": "showcqt=s=1280x720:r=30",
+    "freqs": "showfreqs=s=1280x720:r=30:win_size=4096:overlap=0.64:averaging=2",
+    "volume": "showvolume=w=1280:h=359:b=1:r=30:f=0.9:dm=1:ds=log",
+    "vectorscope": "avectorscope=s=1280x720:r=30:draw=line:scale=sqrt",
+    "phasemeter": "aphasemeter=s=1280x720:r=30[a],[a]anullsink",
+    "histogram": "ahistogram=s=1280x720:r=30:dmode=separate:scale=log",
+}
 
 ROWS = [
     Row("info", {}, {"ffprobe": ("ffprobe", "-v", "error", "-show_streams", "{in}"),
@@ -276,10 +352,23 @@ ROWS = [
     Row("split", {"mode": "silence", "threshold_db": -40.0}, {
         "sox": sox("silence", "1", "0.01", "1%", "1", "0.5", "1%", ":", "newfile", ":",
                    "restart")}, label="silence"),
+    Row("beats", {}, {"librosa": librosa_beats}),
+    Row("onsets", {}, {"librosa": librosa_onsets}),
+    Row("beat_slice", {}, {"librosa": librosa_beats}),
+    Row("thumbnail", {}, {"librosa": librosa_onsets}),
+    Row("loop_point", {}, {"librosa": librosa_loops}),
+    Row("bpm_match", {"target_bpm": 126.0}, {"librosa, signalsmith": librosa_match}),
     Row("vad", {}, {"silero by frame": silero}),
     Row("waveform", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",
         "showwavespic=s=1280x720:colors=lime", "-frames:v", "1", "{out}.png")}),
+    Row("spectrogram", {}, {
+        "sox": ("sox", "-V1", "{in}", "-n", "spectrogram", "-x", "1280", "-y", "720", "-o",
+                "{out}.png"),
+        "ffmpeg": ("ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",
+                   "showspectrumpic=s=1280x720:scale=log", "-frames:v", "1", "{out}.png")}),
+    *(Row("video", {"mode": mode}, {"ffmpeg": ffmpeg_video(graph)}, label=mode)
+      for mode, graph in VIDEOS.items()),
     Row("mix", {}, {"ffmpeg": ffmpeg_two("{second}", "amix=inputs=2:normalize=0"),
                     "sox": ("sox", "-V1", "-m", "{in}", "{second}", "{out}")},
         items={"tracks": ("in", "second")}),
@@ -407,6 +496,8 @@ class Bench:
                 call[declared.name] = sound.whole() if whole else Heard(sound) if listens else sound
             if op.wants_progress:
                 call["progress"] = _unheard
+            if op.wants_scratch:
+                call["scratch"] = lambda: Path(self.files["out"]).parent
             for made in _sounds(op.func(**call)):
                 if files:
                     write_sound(made, self.files["out"], Encoding())

@@ -22,6 +22,7 @@ from daemon import scratch
 from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
+from daemon.settings import Settings
 from handlers import chain
 from handlers.artifacts import (
     Blocks,
@@ -51,6 +52,8 @@ from handlers.errors import (
 )
 from handlers.measured import Measured
 from handlers.registry import find
+from handlers.smf.clock import duration as midi_seconds
+from handlers.soundfonts import shelf
 from rules.match import SoundFacts
 from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
@@ -64,6 +67,11 @@ _ROLES = {
     FileCopy: "file",
     TextFile: "markers",
 }
+
+
+def prepare(settings: Settings) -> None:
+    """Tell the handlers of this process what they need to know of the settings."""
+    shelf.default = settings.soundfont
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -94,7 +102,7 @@ class _Attempt:
         claim = self.claim
         source, midi = self._source(order)
         if order.choose:
-            order = resolve(order, _facts(order, source))
+            order = resolve(order, _facts(order, source, midi))
         self.order = order
         self.operations = [find(step.op) for step in order.steps]
         _check_start(self.operations, midi)
@@ -147,7 +155,7 @@ class _Attempt:
                 story.before = before.facts()
             finished = story.keep(self.context)
             return HandOver(next_step=stop, lane=lane, carried=carried, finished=finished)
-        return Finished(result=self._deliver(source, outcome, story, before, monitor))
+        return Finished(result=self._deliver(source, midi, outcome, story, before, monitor))
 
     # -- opening ---------------------------------------------------------------------------
     def _source(self, order: Order) -> tuple[Blocks | None, Midi | None]:
@@ -217,6 +225,7 @@ class _Attempt:
     def _deliver(
         self,
         source: Blocks | None,
+        midi: Midi | None,
         outcome: chain.Outcome,
         story: _Story,
         before: Measured | None,
@@ -225,7 +234,7 @@ class _Attempt:
         delivery = self.order.delivery
         if delivery is None:
             return story.result()
-        names = _Names(self.order, delivery, self.claim.id, source, story)
+        names = _Names(self.order, delivery, self.claim.id, source or midi, story)
         wants_sound = delivery.sound
         if wants_sound == "changed":
             wants_sound = story.changed
@@ -247,8 +256,13 @@ class _Attempt:
                         writing.sound(drafts, sound, part)
                 elif outcome.sound is not None:
                     writing.sound(drafts, outcome.sound, "")
+            # Where no sound flows, MIDI takes its place, and its name.
+            alone = outcome.sound is None and not outcome.sounds
             for side in story.files:
-                path = names.side(side.op, side.file.ext, side.name)
+                if alone and side.file is story.midi:
+                    path = names.midi(side.op, side.file.ext)
+                else:
+                    path = names.side(side.op, side.file.ext, side.name)
                 if isinstance(side.file, FileCopy) and not (wants_sound or delivery.exact):
                     path = names.copy(side.file.ext)
                 about = {"step": side.step} | ({"name": side.name} if side.name else {})
@@ -426,7 +440,12 @@ class _Names:
     """Names for what one job delivers."""
 
     def __init__(
-        self, order: Order, delivery: Delivery, job: str, source: Blocks | None, story: _Story
+        self,
+        order: Order,
+        delivery: Delivery,
+        job: str,
+        source: Blocks | Midi | None,
+        story: _Story,
     ) -> None:
         now = datetime.now(UTC).astimezone()
         name = order.sound.name if order.sound else order.names.get("name", "mix")
@@ -446,9 +465,9 @@ class _Names:
             "job": job,
         }
         tags: Mapping[str, tuple[str, ...]] = {}
-        if source is not None:
-            if "{duration" in delivery.name + delivery.side_name:
-                self._fields["duration"] = source.duration
+        if source is not None and "{duration" in delivery.name + delivery.side_name:
+            self._fields["duration"] = _length(source)
+        if isinstance(source, Blocks):
             self._fields["sample_rate"] = source.rate
             self._fields["channels"] = source.channels
             tags = source.facts.metadata.tags if source.facts else {}
@@ -479,6 +498,12 @@ class _Names:
 
     def copy(self, ext: str) -> PurePosixPath:
         """Where a changed copy of the source goes that is delivered in the sound's place."""
+        return self._rendered(self.delivery.name, ext)
+
+    def midi(self, op: str, ext: str) -> PurePosixPath:
+        """Where the MIDI file of a chain without sound goes."""
+        if self.delivery.exact:
+            return self.side(op, ext)
         return self._rendered(self.delivery.name, ext)
 
     def side(self, op: str, ext: str, field: str = "") -> PurePosixPath:
@@ -524,18 +549,25 @@ def _check_start(operations: list[Operation], midi: Midi | None) -> None:
         raise wrong
 
 
-def _facts(order: Order, source: Blocks | None) -> SoundFacts:
-    """What the rules that travel with the order ask of the sound's header."""
+def _facts(order: Order, source: Blocks | None, midi: Midi | None) -> SoundFacts:
+    """What the rules that travel with the order ask of the file's header."""
+    given = source or midi
+    # Where the container does not tell, the length costs a pass: only if a rule asks.
+    duration = _length(given) if given is not None and "duration" in asked(order) else None
     if source is None:
-        return SoundFacts()
+        return SoundFacts(duration=duration)
     metadata = source.facts.metadata if source.facts else Metadata()
     return SoundFacts(
-        # Where the container does not tell, the length costs a pass: only if a rule asks.
-        duration=source.duration if "duration" in asked(order) else None,
+        duration=duration,
         channels=source.channels,
         sample_rate=source.rate,
         tags=metadata.tags,
     )
+
+
+def _length(source: Blocks | Midi) -> float:
+    """Seconds."""
+    return midi_seconds(source) if isinstance(source, Midi) else source.duration
 
 
 def _segment(operations: list[Operation], start: int) -> tuple[int, Lane | None]:

@@ -47,7 +47,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import MinLen
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from handlers.artifacts import (
     Audio,
@@ -96,6 +96,14 @@ class Params(BaseModel):
     """The parameters of one operation: frozen, no unknown names, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Spec(Params):
+    """Parameters that are one document: a song, a drum pattern.
+
+    REST takes it as the JSON body, or as JSON text in the form field `spec`. What
+    is missing or mistyped in it is a wrong value of the document: `BadParameter`.
+    """
 
 
 class Missing(ValueError):
@@ -254,6 +262,17 @@ class Operation:
         """True when its first sound is its only required input."""
         return self.sound is not None and not any(i.required for i in self.inputs[1:])
 
+    @property
+    def takes_spec(self) -> bool:
+        """True when its parameters are one document."""
+        return issubclass(self.params, Spec)
+
+    @property
+    def _beside_spec(self) -> set[str]:
+        """Names of parameters that are no part of the document: those of plain base classes."""
+        bases = (base for base in self.params.__mro__ if issubclass(base, Params))
+        return {n for base in bases if not issubclass(base, Spec) for n in base.model_fields}
+
     def read_params(self, raw: Mapping[str, Any], *, strict: bool = False) -> Params:
         """Check raw values and turn them into the parameter model.
 
@@ -263,7 +282,7 @@ class Operation:
 
         Raises:
             MistypedParameter: a name is missing or unknown, or a value cannot
-                be read as its type.
+                be read as its type; not for a `Spec`.
             BadParameter: a value is out of range, or its parts do not fit.
         """
         data = dict(raw)
@@ -273,6 +292,19 @@ class Operation:
             return self.params.model_validate(data, strict=strict)
         except ValidationError as wrong:
             raise self._refusal(wrong) from None
+
+    def from_text(self, name: str, text: Any) -> Any:
+        """The value that a parameter given as text stands for, where others have JSON's types.
+
+        Raises:
+            MistypedParameter: it cannot be read as its type.
+        """
+        field = _field_by_any_name(self.params, name)
+        try:
+            return TypeAdapter(field.annotation).validate_python(self._from_text(name, text))
+        except ValidationError as wrong:
+            said = f"{name} = {_shown(text)}: {wrong.errors()[0]['msg']}"
+            raise MistypedParameter(said, field=name) from None
 
     def sounds_named(self, params: Params) -> Mapping[str, Sequence[str]]:
         """Sounds that these parameters name, once each: input to names, in their order."""
@@ -320,7 +352,9 @@ class Operation:
         )
         # A JSON parameter with wrong parts is a wrong value; only a whole one can be mistyped.
         nested = len(loc) > 1 or (first["type"] != "missing" and self.structured(top))
-        error = MistypedParameter if mistyped and not nested else BadParameter
+        within = self.takes_spec and top not in self._beside_spec
+        plain = mistyped and not nested and not within
+        error = MistypedParameter if plain else BadParameter
         return error(text, field=where)
 
 

@@ -15,7 +15,9 @@ from handlers.listening.rhythm import placed
 #: An onset is the highest within this reach, stands this far above the mean of what is
 #: closely around it, relative to the mean of some seconds; and keeps this distance.
 _HIGHEST, _CLOSE, _AROUND = 3, 17, 803
-_ABOVE = 0.75
+_ABOVE = 0.4
+#: And this far at least: what a vibrato leaves is smaller.
+_LEAST = 0.7
 _APART = 3
 
 
@@ -40,7 +42,7 @@ def onsets_of(flux: Flux) -> Onsets:
     close, usual = moving_mean(rows, _CLOSE)[0], moving_mean(rows, _AROUND)[0]
     highest = around(rows, _HIGHEST)[0]
     above = strength - close
-    peaks = np.flatnonzero((strength >= highest) & (above > _ABOVE * usual) & (strength > 0))
+    peaks = np.flatnonzero((strength >= highest) & (above > _ABOVE * usual + _LEAST))
     kept: list[int] = []
     for peak in peaks.tolist():
         if not kept or peak - kept[-1] >= _APART:

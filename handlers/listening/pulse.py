@@ -73,11 +73,15 @@ def accents(rises: Samples, chroma: Samples) -> Accents:
 
 def moving_mean(rows: Samples, width: int) -> Samples:
     """Mean over `width` values around each, over what there is of them at the ends."""
-    total = np.cumsum(np.pad(rows.astype(np.float64), ((0, 0), (1, 0))), axis=1)
     at = np.arange(rows.shape[1])
     low = np.maximum(at - width // 2, 0)
     high = np.minimum(at + (width - width // 2), rows.shape[1])
-    return np.asarray((total[:, high] - total[:, low]) / (high - low), np.float32)
+    out = np.empty(rows.shape, np.float32)
+    # Row by row: sums are double, and a long recording has a million frames.
+    for row, mean in zip(rows, out, strict=True):
+        total = np.cumsum(np.concatenate(([0.0], row)))
+        mean[:] = (total[high] - total[low]) / (high - low)
+    return out
 
 
 def _changes(chroma: Samples) -> Floats:
@@ -310,8 +314,10 @@ def _stands_out(values: Floats, length: int) -> float:
 
 #: What each of `FEATURES` adds to the logarithm of a reading's odds: logistic regression on
 #: rendered pieces and drum loops of other seeds than those that the bench scores with.
+#: The tempo's own weight is half less than fitted: those pieces are spread evenly from 60 to
+#: 190 BPM, and music is not.
 _WEIGHTS = np.array([
-    1.63, -1.17,
+    1.13, -1.17,
     0.74, 0.36, 1.50,
     0.19, -1.13, -0.68, 1.27,
     -7.74, 2.42, -6.35, -3.60,
