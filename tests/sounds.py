@@ -185,9 +185,9 @@ def played(
 ) -> Audio:
     """Notes `(start, end, MIDI pitch)` on an instrument of many partials; pitches may be broken."""
     score = list(notes)
-    frames = round(
-        (max((e for _, e, _ in score), default=0) if seconds is None else seconds) * rate
-    )
+    if seconds is None:
+        seconds = max((end for _, end, _ in score), default=0)
+    frames = round(seconds * rate)
     samples = np.zeros(frames)
     for start, end, pitch in score:
         first, last = round(start * rate), min(round(end * rate), frames)

@@ -5,7 +5,7 @@ from handlers.artifacts import Svg
 from handlers.errors import BadParameter
 from handlers.hearing import Heard
 from handlers.registry import operations
-from tests.handlers.test_midi_files import read
+from tests.scores import heard
 from tests.sounds import as_blocks, played
 
 NOTES = [(0.5, 1.0, 57), (1.2, 1.9, 62), (2.0, 2.8, 66)]
@@ -31,7 +31,7 @@ def test_the_contour_has_a_pitch_where_a_tone_sounds_and_none_elsewhere():
 
 def test_the_midi_file_is_one_track_at_120_with_the_notes_that_are_listed():
     told = report(as_midi=True, fmin=100.0, fmax=1000.0)
-    notes, song = read(told.midi)
+    notes, song = heard(told.midi)
     assert [m.tempo for m in song.tracks[0] if m.type == "set_tempo"] == [500_000]
     assert len(song.tracks) == 1
     assert [n.pitch for n in told.midi_notes] == [57, 62, 66]

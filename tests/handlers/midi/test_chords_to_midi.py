@@ -5,7 +5,7 @@ from handlers.hearing import Heard
 from handlers.listening.chords import CHORDS, merged
 from handlers.midi.chords_to_midi import ChordsToMidi, chords_to_midi
 from tests.handlers.analysis.test_chords import HEARD
-from tests.handlers.test_midi_files import read
+from tests.scores import heard
 from tests.sounds import as_blocks, silence
 
 TRIADS = {"C": (0, 4, 7), "Am": (9, 12, 16), "F": (5, 9, 12), "G": (7, 11, 14)}
@@ -17,7 +17,7 @@ TRIADS = {"C": (0, 4, 7), "Am": (9, 12, 16), "F": (5, 9, 12), "G": (7, 11, 14)}
 def test_root_third_and_fifth_sound_as_long_as_the_chord_at_any_tempo(params):
     made = chords_to_midi(HEARD, ChordsToMidi(**params))
     spans = merged(HEARD[CHORDS], 0.5, sevenths=False)
-    notes, song = read(made.midi)
+    notes, song = heard(made.midi)
     assert made.chord_count == len(spans) == 8
     assert made.key == "C major"
     assert made.size == len(made.midi.data)
