@@ -13,7 +13,7 @@ from handlers.listening.color import COLOR
 from handlers.listening.notes import HARMONY
 from handlers.listening.outline import OUTLINE
 from handlers.listening.rhythm import PULSE
-from handlers.listening.structure import Part, parts, units
+from handlers.listening.structure import SHORTEST, Part, parts, units
 from handlers.markers import Marked, Marker, marker_file
 from handlers.pictures.plots import Drawn
 from handlers.units import BeatsPerMinute, Seconds
@@ -78,7 +78,8 @@ def segments(sound: Heard, p: Segments) -> SegmentReport:
     Source: see `handlers.listening.structure`.
     """
     pulse = sound[PULSE]
-    edges = units(sound.duration, pulse.downbeats.tolist(), pulse.beats.tolist(), p.num_segments)
+    least = 2 if p.adaptive else SHORTEST * p.num_segments
+    edges = units(sound.duration, pulse.downbeats.tolist(), pulse.beats.tolist(), least)
     found = parts(
         edges, sound[HARMONY], sound[COLOR].timbre, p.num_segments, exactly=not p.adaptive
     )

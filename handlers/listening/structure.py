@@ -44,7 +44,10 @@ _WIDTH = 2
 _LOOP = 4
 #: What a part of an odd number of bars costs, of 2 and of 4 (8 cost nothing).
 _ODD, _TWO, _FOUR = 1.0, 0.6, 0.3
-_SHORTEST = 2
+SHORTEST = 2
+"""Units of the shortest part."""
+#: Fewer bars than these say nothing about parts; beats may.
+_FEWEST = 12
 #: What a further part has to be worth where the music decides how many there are.
 _PRICE = 0.5
 #: Parts are the same whose bars are alike by this on average.
@@ -71,16 +74,15 @@ class Part:
 
 
 def units(
-    duration: float, downbeats: Sequence[float], beats: Sequence[float], wanted: int
+    duration: float, downbeats: Sequence[float], beats: Sequence[float], least: int
 ) -> NDArray[np.float64]:
     """Edges of the units to compare, from 0 to `duration`: bars, else beats, else seconds.
 
-    The coarsest of them that there are three of for each of `wanted` parts. Where there are
-    too few of any, only the ends.
+    The coarsest of them that there are `least` of. Where there are too few of any, only the ends.
     """
     seconds = np.arange(1.0, duration, 1.0)
     for places in (np.array(downbeats, float), np.array(beats, float), seconds):
-        if places.size + 1 >= 3 * wanted:
+        if places.size + 1 >= max(least, _FEWEST):
             inner = _inside(places, duration)
             while inner.size >= _MOST:
                 inner = inner[::2]
@@ -108,7 +110,7 @@ def parts(
     from handlers.kernels.structure import best_borders
 
     bars = len(edges) - 1
-    if bars < 2 * _SHORTEST:
+    if bars < 2 * SHORTEST:
         return [Part(float(edges[0]), float(edges[-1]), 0)]
     levels = np.log10(np.maximum(timbre, 1e-7)) * 20
     levels = np.maximum(levels, levels.max(initial=-_RANGE_DB) - _RANGE_DB)
@@ -117,12 +119,12 @@ def parts(
     lengths = np.arange(bars + 1)
     cost = np.full(bars + 1, _ODD)
     cost[lengths % 2 == 0], cost[lengths % 4 == 0], cost[lengths % 8 == 0] = _TWO, _FOUR, 0.0
-    most = min(count, bars // _SHORTEST)
+    most = min(count, bars // SHORTEST)
     price = np.arange(1, most + 1, dtype=np.float64) * _PRICE
     if exactly:
         price[:-1] = np.inf
     borders = np.empty(most + 1, np.int32)
-    best_borders(gain, cost, _SHORTEST, price, borders)
+    best_borders(gain, cost, SHORTEST, price, borders)
     cuts = borders[borders >= 0].tolist()
     numbers = _numbers(likeness, cuts)
     return [

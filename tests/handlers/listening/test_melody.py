@@ -5,7 +5,7 @@ import pytest
 from handlers.hearing import Heard
 from handlers.listening.melody import alone, leading, melody, tones
 from handlers.listening.pitch import FRAME_S, single
-from tests.sounds import RATE, as_blocks, noise, one_after_another, played, silence, sound, tone
+from tests.sounds import as_blocks, noise, one_after_another, played, silence, sound, tone
 
 TUNE = [
     (0.2, 0.7, 60),
@@ -47,7 +47,7 @@ def test_notes_begin_and_end_where_they_are_played():
 
 @pytest.mark.parametrize("rate", [22050, 96000])
 def test_the_pitch_agrees_with_pyin_of_librosa(rate):
-    vibrato = np.sin(2 * np.pi * 5.5 * np.arange(2 * rate) / rate)
+    vibrato = np.sin(2 * np.pi * 5.5 * np.arange(round(1.2 * rate)) / rate)
     freq = 330 * 2 ** (0.4 * vibrato / 12)
     turns = 2 * np.pi * np.cumsum(freq) / rate
     audio = sound(0.2 * sum(np.sin(k * turns) / k for k in range(1, 8)), rate, channels=2)
@@ -58,7 +58,7 @@ def test_the_pitch_agrees_with_pyin_of_librosa(rate):
     )
     times = librosa.times_like(theirs, sr=rate, hop_length=size // 4)
     ours = np.interp(times, np.arange(len(found.hertz)) * FRAME_S, found.hertz)
-    middle = voiced & (times > 0.2) & (times < 1.8)
+    middle = voiced & (times > 0.2) & (times < 1.0)
     assert middle.sum() > 20
     assert np.median(np.abs(1200 * np.log2(ours[middle] / theirs[middle]))) < 25
 
@@ -106,7 +106,6 @@ def test_blocks_are_not_heard():
 
 def test_a_moment_of_sound_has_as_many_frames_as_it_lasts():
     for frames in (0, 1, 255, 256, 3000):
-        audio = sound(np.ones(frames) * 0.1, RATE)
+        audio = sound(np.ones(frames) * 0.1, 22050)
         found = contour(audio)
-        expected = (-(-frames * 22050 // RATE) // 256 + 1) * (frames > 0)
-        assert len(found.hertz) == len(found.voiced) == expected
+        assert len(found.hertz) == len(found.voiced) == (frames // 256 + 1 if frames else 0)

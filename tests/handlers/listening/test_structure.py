@@ -45,14 +45,14 @@ def test_letters_go_on_after_z():
 
 def test_units_are_bars_where_there_are_enough_else_beats_else_seconds():
     bars, beats = np.arange(0.5, 40, 2.0), np.arange(0.5, 40, 0.5)
-    edges = units(40.0, bars, beats, 4)
+    edges = units(40.0, bars, beats, 12)
     assert edges[0] == 0
     assert edges[-1] == 40
     # What comes before the first bar and after the last one is no unit of its own when short.
     assert edges[1:-1].tolist() == bars[1:].tolist()
-    assert np.median(np.diff(units(40.0, bars[:3], beats, 4))) == 0.5
-    assert np.median(np.diff(units(40.0, [], [], 4))) == 1.0
-    assert units(1.5, [], [], 4).tolist() == [0, 1.5]
+    assert np.median(np.diff(units(40.0, bars[:3], beats, 12))) == 0.5
+    assert np.median(np.diff(units(40.0, [], [], 12))) == 1.0
+    assert units(1.5, [], [], 12).tolist() == [0, 1.5]
 
 
 def test_the_longest_recording_has_a_bounded_number_of_units():
