@@ -3,7 +3,14 @@
 #       -p 127.0.0.1:8000:8000 -v audiolla:/data audiolla
 FROM python:3.11-slim-bookworm
 
-# The Python packages first: they change least. Codecs come inside them; no Debian package is needed.
+# Codecs come inside the Python packages; Chromaprint, for fingerprints, and FluidSynth and its
+# instruments, for MIDI, come in none.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        libchromaprint1 libfluidsynth3 fluid-soundfont-gm \
+    && rm -rf /var/lib/apt/lists/*
+
+# The Python packages first: they change least.
 WORKDIR /opt/audiolla
 COPY requirements/base.txt requirements/engines.txt requirements/
 # Built with --build-arg ENGINES=1, the image can run the neural engines, on the processor.

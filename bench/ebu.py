@@ -284,9 +284,6 @@ CASES = [
     ),
 ]
 
-#: What the meter does not claim, though the table shows it.
-NOT_CLAIMED = frozenset({13, 14})
-
 
 @cache
 def readings_of(case: Case) -> tuple[Reading, ...]:
@@ -304,8 +301,7 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "Written by `python -m bench.ebu`; the tests judge the same readings."
     yield "Cases 7 and 8 are recordings, which cannot be synthesised."
-    yield "Cases 13 and 14 are not claimed: the windows of the meter begin every 100 ms, as BS.1770"
-    yield "gates them; these two would need 20 ms."
+    yield "Momentary and short-term windows begin every 10 ms, gating blocks every 100 ms."
     yield "Of several readings the two that are furthest off are shown."
     yield ""
     yield "| Case | Signal | Wanted | Shown | |"

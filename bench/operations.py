@@ -35,8 +35,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from handlers.artifacts import Audio, Blocks, Result, SoundItem
+from handlers.artifacts import Audio, Blocks, Result, SoundItem, SourceFile
 from handlers.declare import Operation
+from handlers.hearing import Heard
 from handlers.registry import operations
 
 RATE = 44100
@@ -156,6 +157,203 @@ def librosa_hpss(bench: Bench) -> Callable[[], Any]:
     return run
 
 
+def librosa_rms(bench: Bench) -> Callable[[], Any]:
+    """Level of each hop, from frames as long as the hop."""
+    import librosa
+
+    samples = bench.audio.samples
+    return lambda: librosa.feature.rms(y=samples, frame_length=512, hop_length=512, center=False)
+
+
+def numpy_correlation(bench: Bench) -> Callable[[], Any]:
+    """Correlation, mid and side of the whole sound."""
+
+    def run() -> Any:
+        left, right = bench.audio.samples
+        mid, side = (left + right) / 2, (left - right) / 2
+        levels = [np.sqrt(np.mean(np.square(x))) for x in (left, right, mid, side)]
+        return np.corrcoef(left, right)[0, 1], levels
+
+    return run
+
+
+def silero(bench: Bench) -> Callable[[], Any]:
+    """The package's way: resample, then its model frame by frame (without torch)."""
+    from importlib.util import find_spec
+
+    import onnxruntime
+    import soxr
+
+    found = find_spec("silero_vad")
+    assert found is not None
+    assert found.submodule_search_locations
+    path = Path(found.submodule_search_locations[0]) / "data" / "silero_vad.onnx"
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    model = onnxruntime.InferenceSession(str(path), options)
+
+    def run() -> Any:
+        mono = soxr.resample(bench.audio.samples.mean(axis=0), RATE, 16000)
+        frames = mono[: mono.size // 512 * 512].reshape(-1, 512)
+        state, context = np.zeros((2, 1, 128), np.float32), np.zeros(64, np.float32)
+        rate, found = np.array(16000), []
+        for frame in frames:
+            given = {"input": np.concatenate((context, frame))[None], "state": state, "sr": rate}
+            out, state = model.run(None, given)
+            found.append(out)
+            context = frame[-64:]
+        return found
+
+    return run
+
+
+def librosa_heard(bench: Bench) -> Any:
+    """The sound as `librosa.load` gives it: mono at 22,050 Hz."""
+    import librosa
+
+    return librosa.resample(librosa.to_mono(bench.audio.samples), orig_sr=RATE, target_sr=22050)
+
+
+def librosa_beats(bench: Bench) -> Callable[[], Any]:
+    """Its beat tracker, as it comes."""
+    import librosa
+
+    return lambda: librosa.beat.beat_track(y=librosa_heard(bench))
+
+
+def librosa_onsets(bench: Bench) -> Callable[[], Any]:
+    """Its onset detector, as it comes."""
+    import librosa
+
+    return lambda: librosa.onset.onset_detect(y=librosa_heard(bench))
+
+
+def librosa_match(bench: Bench) -> Callable[[], Any]:
+    """Its beat tracker, then Signalsmith Stretch."""
+    import python_stretch
+
+    beats = librosa_beats(bench)
+
+    def run() -> Any:
+        tempo = float(np.atleast_1d(beats()[0])[0])
+        stretch = python_stretch.Signalsmith.Stretch(1)
+        stretch.preset(2, RATE)
+        stretch.setTimeFactor(126 / tempo)
+        return stretch.process(bench.audio.samples)
+
+    return run
+
+
+def librosa_key(bench: Bench) -> Callable[[], Any]:
+    """Its constant-Q chroma against Krumhansl's profiles."""
+    import librosa
+
+    from bench.accuracy.tonal import KRUMHANSL
+
+    def run() -> Any:
+        chroma = librosa.feature.chroma_cqt(y=librosa_heard(bench)).mean(axis=1)
+        return [
+            np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]
+            for profile in KRUMHANSL.values()
+            for tonic in range(12)
+        ]
+
+    return run
+
+
+def librosa_figures(*figures: str) -> Peer:
+    """Tempo, key and what else is named, as librosa has it; it has no loudness."""
+
+    def prepared(bench: Bench) -> Callable[[], Any]:
+        import librosa
+
+        beats, key = librosa_beats(bench), librosa_key(bench)
+        ways = [getattr(librosa.feature, name) for name in figures]
+
+        def run() -> Any:
+            samples = librosa_heard(bench)
+            return beats(), key(), [way(y=samples).mean() for way in ways]
+
+        return run
+
+    return prepared
+
+
+def librosa_chords(bench: Bench) -> Callable[[], Any]:
+    """Its constant-Q chroma, filtered, against triads, and the key."""
+    import librosa
+
+    key = librosa_key(bench)
+
+    def run() -> Any:
+        chroma = librosa.feature.chroma_cqt(y=librosa_heard(bench))
+        likes = librosa.decompose.nn_filter(chroma, aggregate=np.median, metric="cosine")
+        return likes.argmax(axis=0), key()
+
+    return run
+
+
+def librosa_melody(bench: Bench) -> Callable[[], Any]:
+    """Its `yin`, which says nothing of what is voiced (its `pyin` takes a minute)."""
+    import librosa
+
+    return lambda: librosa.yin(librosa_heard(bench), fmin=65, fmax=2093)
+
+
+def librosa_parts(bench: Bench) -> Callable[[], Any]:
+    """Beat-synchronous chroma and MFCC, clustered agglomeratively."""
+    import librosa
+
+    def run() -> Any:
+        samples = librosa_heard(bench)
+        _, beats = librosa.beat.beat_track(y=samples)
+        chroma = librosa.feature.chroma_cqt(y=samples)
+        both = np.vstack((librosa.feature.mfcc(y=samples), chroma))
+        return librosa.segment.agglomerative(librosa.util.sync(both, beats), 6)
+
+    return run
+
+
+def librosa_transposed(bench: Bench) -> Callable[[], Any]:
+    """The key by librosa, the sound transposed by Signalsmith Stretch."""
+    key, shift = librosa_key(bench), signalsmith(1, 3)
+    assert callable(shift)
+    shifted = shift(bench)
+
+    def run() -> Any:
+        return key(), shifted()
+
+    return run
+
+
+def librosa_retuned(bench: Bench) -> Callable[[], Any]:
+    """One pitch for all by `yin`, one shift for all by Signalsmith Stretch."""
+    import librosa
+
+    shift = signalsmith(1, 0.3)
+    assert callable(shift)
+    shifted = shift(bench)
+
+    def run() -> Any:
+        return librosa.yin(librosa_heard(bench), fmin=65, fmax=2093), shifted()
+
+    return run
+
+
+def librosa_loops(bench: Bench) -> Callable[[], Any]:
+    """Its beats, chroma by beat, and how alike all beats are."""
+    import librosa
+
+    def run() -> Any:
+        samples = librosa_heard(bench)
+        _, beats = librosa.beat.beat_track(y=samples)
+        chroma = librosa.util.sync(librosa.feature.chroma_stft(y=samples), beats)
+        return librosa.segment.recurrence_matrix(chroma, mode="affinity", sym=True)
+
+    return run
+
+
 def matchering(bench: Bench) -> Callable[[], Any]:
     """Its stages over the whole sound, its own limiter at the end."""
     with warnings.catch_warnings():
@@ -163,6 +361,19 @@ def matchering(bench: Bench) -> Callable[[], Any]:
         from matchering import Config, stages
     other = soundfile.read(bench.files["second"], dtype="float32", always_2d=True)[0]
     return lambda: stages.main(bench.audio.samples.T.copy(), other, Config())
+
+
+def ffmpeg_video(graph: str) -> Sequence[str]:
+    """Pictures and sound as H.264 and AAC, encoded as ours are."""
+    drawn, _, rest = graph.partition(",")
+    picture = "scale=1280:720,format=yuv420p[v]"
+    # The phase meter gives its sound first; it is taken off before the picture goes on.
+    whole = f"[0:a]{drawn}[p];[p]{picture};{rest}" if rest else f"[0:a]{drawn},{picture}"
+    return (
+        *("ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex", whole),
+        *("-map", "[v]", "-map", "0:a", "-c:v", "libx264", "-preset", "veryfast", "-crf", "22"),
+        *("-x264-params", "mbtree=0", "-c:a", "aac", "-b:a", "192k", "{out}.mp4"),
+    )
 
 
 def measured_then_applied(bench: Bench) -> Callable[[], Any]:
@@ -176,6 +387,19 @@ def measured_then_applied(bench: Bench) -> Callable[[], Any]:
 
     return run
 
+
+#: FFmpeg's filters set as ours are, for pictures of 1280x720, 30 a second.
+VIDEOS = {
+    # On a logarithmic axis, as ours is, FFmpeg 5.1 takes twenty times as long.
+    "spectrum": "showspectrum=s=1280x720:fps=30:overlap=0.66:slide=scroll:scale=log",
+    "waves": "showwaves=s=1280x720:r=30:mode=p2p:draw=full:split_channels=1",
+    "cqt": "showcqt=s=1280x720:r=30",
+    "freqs": "showfreqs=s=1280x720:r=30:win_size=4096:overlap=0.64:averaging=2",
+    "volume": "showvolume=w=1280:h=359:b=1:r=30:f=0.9:dm=1:ds=log",
+    "vectorscope": "avectorscope=s=1280x720:r=30:draw=line:scale=sqrt",
+    "phasemeter": "aphasemeter=s=1280x720:r=30[a],[a]anullsink",
+    "histogram": "ahistogram=s=1280x720:r=30:dmode=separate:scale=log",
+}
 
 ROWS = [
     Row("info", {}, {"ffprobe": ("ffprobe", "-v", "error", "-show_streams", "{in}"),
@@ -198,9 +422,58 @@ ROWS = [
         {"ffmpeg twice": measured_then_applied}),
     Row("loudness", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-i", "{in}", "-af", "ebur128=peak=true", "-f", "null", "-")}),
+    Row("fingerprint", {"analyze_seconds": 0.0}, {
+        # It prints the fingerprint and then, with FFmpeg 5, takes the end of the file for an error.
+        "fpcalc": ("sh", "-c", "fpcalc -length 0 $0 || test $? = 3", "{in}"),
+        "ffmpeg": ("ffmpeg", "-v", "error", "-y", "-i", "{in}", "-f", "chromaprint", "{out}")}),
+    Row("metadata", {}, {"ffprobe": (
+        "ffprobe", "-v", "error", "-show_format", "-show_streams", "-show_chapters", "{in}")}),
+    Row("metadata", {"tags": {"title": "Night train"}}, {"ffmpeg": (
+        "ffmpeg", "-v", "error", "-y", "-i", "{in}", "-c", "copy", "-metadata", "title=Night train",
+        "{out}")}, label="write"),
+    Row("loudness_curve", {}, {"librosa": librosa_rms}),
+    Row("clip_detect", {}, {
+        "ffmpeg": ("ffmpeg", "-v", "error", "-i", "{in}", "-af", "ebur128=peak=true",
+                   "-f", "null", "-"),
+        "(ffmpeg astats)": ("ffmpeg", "-v", "error", "-i", "{in}", "-af", "astats",
+                            "-f", "null", "-")}),
+    Row("stereo_field", {}, {"numpy": numpy_correlation}),
+    Row("silence", {}, {
+        "ffmpeg": ("ffmpeg", "-v", "error", "-i", "{in}", "-af", "silencedetect=n=-30dB:d=0.5",
+                   "-f", "null", "-")}),
+    Row("silence", {"trim_mode": "all", "threshold_db": -40.0}, {
+        "ffmpeg": ffmpeg("-af", "silenceremove=start_periods=1:start_threshold=-40dB:"
+                         "stop_periods=-1:stop_threshold=-40dB:stop_duration=0.5:detection=peak"),
+        "sox": sox("silence", "1", "0.01", "1%", "-1", "0.5", "1%")}, label="trim"),
+    Row("split", {"mode": "silence", "threshold_db": -40.0}, {
+        "sox": sox("silence", "1", "0.01", "1%", "1", "0.5", "1%", ":", "newfile", ":",
+                   "restart")}, label="silence"),
+    Row("beats", {}, {"librosa": librosa_beats}),
+    Row("onsets", {}, {"librosa": librosa_onsets}),
+    Row("analyze", {}, {
+        "librosa": librosa_figures("spectral_centroid", "rms", "zero_crossing_rate")}),
+    Row("dj_prep", {}, {"librosa": librosa_figures()}),
+    Row("chords", {}, {"librosa": librosa_chords}),
+    Row("chords_to_midi", {}, {"librosa": librosa_chords}),
+    Row("melody", {}, {"(librosa yin)": librosa_melody}),
+    Row("segments", {}, {"librosa": librosa_parts}),
+    Row("key_match", {"target_key": "D#"}, {"librosa, signalsmith": librosa_transposed}),
+    Row("pitch_correct", {}, {"librosa yin, signalsmith": librosa_retuned}),
+    Row("beat_slice", {}, {"librosa": librosa_beats}),
+    Row("thumbnail", {}, {"librosa": librosa_onsets}),
+    Row("loop_point", {}, {"librosa": librosa_loops}),
+    Row("bpm_match", {"target_bpm": 126.0}, {"librosa, signalsmith": librosa_match}),
+    Row("vad", {}, {"silero by frame": silero}),
     Row("waveform", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",
         "showwavespic=s=1280x720:colors=lime", "-frames:v", "1", "{out}.png")}),
+    Row("spectrogram", {}, {
+        "sox": ("sox", "-V1", "{in}", "-n", "spectrogram", "-x", "1280", "-y", "720", "-o",
+                "{out}.png"),
+        "ffmpeg": ("ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",
+                   "showspectrumpic=s=1280x720:scale=log", "-frames:v", "1", "{out}.png")}),
+    *(Row("video", {"mode": mode}, {"ffmpeg": ffmpeg_video(graph)}, label=mode)
+      for mode, graph in VIDEOS.items()),
     Row("mix", {}, {"ffmpeg": ffmpeg_two("{second}", "amix=inputs=2:normalize=0"),
                     "sox": ("sox", "-V1", "-m", "{in}", "{second}", "{out}")},
         items={"tracks": ("in", "second")}),
@@ -293,6 +566,9 @@ class Bench:
         null = subprocess.DEVNULL
         return lambda: subprocess.run(words, check=True, stdout=null, stderr=null) and None
 
+    def _room(self) -> Path:
+        return Path(self.files["out"]).parent
+
     def ours(self, op: Operation, row: Row, *, files: bool) -> Callable[[], None]:
         """The operation, from a file to a file or from samples to samples."""
         from handlers.codecs.formats import Encoding
@@ -305,6 +581,11 @@ class Bench:
             call: dict[str, Any] = {op.params_name: params} if op.params_name else {}
             for declared in op.inputs:
                 name = row.further.get(declared.name)
+                if declared.kind == "file":
+                    source = open_sound(self.files["in"])
+                    assert source.facts.file is not None
+                    call[declared.name] = SourceFile(source.facts.file, source, self._room)
+                    continue
                 if declared is op.sound:
                     sound = open_sound(self.files["in"]) if files else self.audio.blocks()
                 elif declared.item is not None and declared.name in row.items:
@@ -316,12 +597,15 @@ class Bench:
                 else:
                     sound = None if name is None else open_sound(self.files[name])
                 whole = declared.kind == "audio" and sound is not None
-                call[declared.name] = sound.whole() if whole else sound
+                listens = declared.kind == "heard" and sound is not None
+                call[declared.name] = sound.whole() if whole else Heard(sound) if listens else sound
             if op.wants_progress:
                 call["progress"] = _unheard
             if op.lent:
                 # Engines with weights are measured in bench.engines.
                 call[op.lent] = None
+            if op.wants_scratch:
+                call["scratch"] = lambda: Path(self.files["out"]).parent
             for made in _sounds(op.func(**call)):
                 if files:
                     write_sound(made, self.files["out"], Encoding())

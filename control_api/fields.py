@@ -34,6 +34,9 @@ WAITING: Mapping[str, str] = {
     "webhook_url": "http or https URL that receives the finished job.",
 }
 
+SPEC = "spec"
+"""Form field for parameters that are one document."""
+
 
 @dataclass(frozen=True)
 class SoundFields:
@@ -64,6 +67,8 @@ class Fields:
     repeatable: frozenset[str]
     #: Fields about the result and the reply, each with its sentence.
     options: Mapping[str, str]
+    #: Takes all parameters as one JSON text in the field `spec`.
+    takes_spec: bool = False
 
     @property
     def uploads(self) -> frozenset[str]:
@@ -74,7 +79,8 @@ class Fields:
     def names(self) -> frozenset[str]:
         """Every name that the operation takes."""
         sources = {name for s in self.sounds for name in s.names}
-        return self.params | sources | set(self.lists) | set(self.options)
+        whole = {SPEC} if self.takes_spec else set()
+        return self.params | sources | set(self.lists) | set(self.options) | whole
 
 
 def fields_of(op: Operation) -> Fields:
@@ -108,8 +114,10 @@ def fields_of(op: Operation) -> Fields:
             for name in _names(field, info)
         ),
         options=options,
+        takes_spec=op.takes_spec,
     )
-    clash = params & ({n for s in sounds for n in s.names} | set(found.lists) | set(options))
+    sources = {name for sound in sounds for name in sound.names}
+    clash = params & (sources | set(found.lists) | set(options) | {SPEC})
     if clash:
         raise TypeError(f"{op.name}: a parameter cannot be called {', '.join(sorted(clash))}")
     return found

@@ -7,7 +7,7 @@ and no sound is opened here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -62,6 +62,11 @@ class Form:
         """The one value of a field, text or JSON, or None."""
         return self.values[name] if name in self.values else self.text(name)
 
+    def take_json(self, values: Mapping[str, Any]) -> None:
+        """Take JSON's names and values; an empty text or a null counts as absent."""
+        self.is_json = True
+        self.values = {k: v for k, v in values.items() if v is not None and v != ""}
+
     def put(self, name: str, text: str) -> None:
         """Add one text; an empty one counts as absent."""
         if text != "":
@@ -85,11 +90,10 @@ def read_form(req: falcon.Request, uploads: frozenset[str], receive: Receive) ->
     if kind == "multipart/form-data":
         _read_multipart(form, req, uploads, receive)
     elif kind == "application/json":
-        form.is_json = True
         value = from_json(_read_text(req), "the body")
         if not isinstance(value, dict):
-            raise BadParameter("the JSON body must be an object of names and values")
-        form.values = {k: v for k, v in value.items() if v is not None and v != ""}
+            raise BadParameter("the body must be a JSON object of names and values")
+        form.take_json(value)
     elif kind in ("application/x-www-form-urlencoded", ""):
         for name, text in _pairs(_read_text(req).decode()):
             form.put(name, text)

@@ -13,17 +13,18 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from control_api.fields import Fields, SoundFields
+from control_api.fields import SPEC, Fields, SoundFields
 from control_api.forms import Form
 from control_api.ports import Service, Upload
 from control_api.wire import from_json
 from handlers.codecs.formats import Encoding, encoding
-from handlers.declare import Input, Kind
+from handlers.declare import Input, Kind, Params
 from handlers.errors import (
     AudiollaError,
     BadParameter,
     MissingInput,
     MistypedParameter,
+    NoSuchFile,
     UnreadableInput,
 )
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder, named_items
@@ -52,19 +53,25 @@ def read_request(
         AudiollaError: the first thing that is wrong with it.
     """
     op = fields.op
+    if fields.takes_spec:
+        _unfold(form)
     unknown = sorted(form.names - fields.names)
     if unknown:
         known = ", ".join(sorted(fields.names))
-        raise MistypedParameter(
-            f"{op.name} has no field {unknown[0]}; it has: {known}", field=unknown[0]
-        )
+        # Within a document a wrong name is a wrong value of it.
+        within = fields.takes_spec and unknown[0] in form.values
+        error = BadParameter if within else MistypedParameter
+        raise error(f"{op.name} has no field {unknown[0]}; it has: {known}", field=unknown[0])
     params = op.read_params(_raw_params(fields, form, path_params), strict=form.is_json)
     service.check_engines(op.needs(params))
     background = bool(_typed(bool, "async_job", form) or False)
     webhook_url = _webhook_url(form)
     target = _encoding(fields, form)
     kind = op.kind_for(params)
-    delivery, output_path = _destination(fields, form, kind, target, background, job_id, service)
+    ext = extension(kind, params, target)
+    delivery, output_path = _destination(
+        fields, form, kind, target, ext, background, job_id, service
+    )
     first, further = None, {}
     for sound in fields.sounds:
         ref = _sound(sound, form, job_id, service)
@@ -79,10 +86,25 @@ def read_request(
         items={
             name: _items(declared, form, job_id, service) for name, declared in fields.lists.items()
         }
-        | named_items(op, params, lambda name: service.staged_sound(job_id, name)),
+        | named_items(op, params, lambda name: _in_a_parameter(name, job_id, service)),
     )
     order = Order(sound=first, steps=[step], delivery=delivery)
     return Request(order, background, webhook_url, target, output_path)
+
+
+def _unfold(form: Form) -> None:
+    """Take the JSON text in `spec` for what a JSON body would have been."""
+    text = form.text(SPEC)
+    if text is None:
+        return
+    value = from_json(text, SPEC)
+    if not isinstance(value, dict):
+        raise BadParameter(f"{SPEC} must be a JSON object of names and values", field=SPEC)
+    twice = sorted(form.names & set(value))
+    if twice:
+        raise BadParameter(f"{twice[0]} is given beside {SPEC} and in it", field=twice[0])
+    del form.texts[SPEC]
+    form.take_json(value)
 
 
 def _raw_params(fields: Fields, form: Form, path_params: Mapping[str, str]) -> dict[str, Any]:
@@ -91,6 +113,9 @@ def _raw_params(fields: Fields, form: Form, path_params: Mapping[str, str]) -> d
         if name in path_params:
             raise BadParameter(f"{name} is given in the path already", field=name)
         raw[name] = _listed(form, name) if name in fields.repeatable else form.value(name)
+        if form.is_json and name in form.texts:
+            # Beside a JSON body the query string may carry further parameters, as text.
+            raw[name] = fields.op.from_text(name, raw[name])
     return raw
 
 
@@ -148,6 +173,7 @@ def _destination(
     form: Form,
     kind: Kind,
     target: Encoding,
+    ext: str,
     background: bool,
     job_id: str,
     service: Service,
@@ -164,7 +190,7 @@ def _destination(
     how: dict[str, Any] = {"encoding": target, "bundle": kind == "zip"}
     if kind == "json":
         how |= {"sound": "changed", "bare": path is None}
-    dot_ext = "" if kind == "json" else f".{extension(kind, target)}"
+    dot_ext = "" if kind == "json" else f".{ext}"
     if path is None and background:
         path = f"jobs/{job_id}{dot_ext}"
     if path is None:
@@ -174,11 +200,13 @@ def _destination(
     return delivery.model_copy(update=how), path
 
 
-def extension(kind: Kind, target: Encoding) -> str:
+def extension(kind: Kind, params: Params, target: Encoding) -> str:
     """Extension of the one file that an operation answers with."""
-    if kind == "zip":
-        return "zip"
-    return target.target.ext if kind == "audio" else {"midi": "mid", "video": "mp4"}.get(kind, kind)
+    if kind == "audio":
+        return target.target.ext
+    if kind == "video":
+        return str(getattr(params, "container", "mp4"))
+    return "mid" if kind == "midi" else kind
 
 
 def _sound(sound: SoundFields, form: Form, job_id: str, service: Service) -> SoundRef | None:
@@ -216,6 +244,14 @@ def _named(field: str, value: str, path_field: str, job_id: str, service: Servic
     except AudiollaError as wrong:
         wrong.field = field
         raise
+
+
+def _in_a_parameter(name: str, job_id: str, service: Service) -> SoundRef:
+    try:
+        return service.staged_sound(job_id, name)
+    except NoSuchFile as missing:
+        # The request names its own file in `file_path`; this is a wrong value of a parameter.
+        raise BadParameter(missing.detail) from None
 
 
 def _items(declared: Input, form: Form, job_id: str, service: Service) -> list[ItemRef]:

@@ -33,7 +33,7 @@ class Output:
 
     path: Path
     size: int
-    #: `sound`, `picture`, `midi`, `video` or `report`.
+    #: `sound`, `picture`, `midi`, `video`, `file`, `markers` or `report`.
     role: str
     media_type: str
     #: Which of several named sounds of the last step it is.

@@ -13,8 +13,11 @@ from control_api.ports import Job, Output, Service
 from control_api.wire import attachment, header_text, to_json
 from handlers.artifacts import Audio, Blocks
 from handlers.declare import Kind, Operation
-from handlers.errors import StorageFailed
+from handlers.errors import StorageFailed, TooLarge
 from handlers.registry import operations
+
+MAX_INLINE = 64 << 20
+"""Bytes of a file that a reply may hold as base64."""
 
 _ROLES: Mapping[Kind, str] = {
     "audio": "sound",
@@ -136,6 +139,12 @@ def _placed(op: Operation, job: Job) -> dict[str, Any]:
     for output in job.outputs:
         name = output.part or next(n for n, kind in op.extras.items() if kind in (Blocks, Audio))
         if output.staged is None:
+            if output.size > MAX_INLINE:
+                raise TooLarge(
+                    f"{name} has {output.size} bytes, and {MAX_INLINE} may be part of a JSON "
+                    "reply; name an output_path to have it there",
+                    field="output_path",
+                )
             told[f"{name}_base64"] = base64.b64encode(output.path.read_bytes()).decode()
             told[f"{name}_size"] = output.size
         elif name == first:

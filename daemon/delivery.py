@@ -19,7 +19,7 @@ from typing import Any
 
 from daemon.execution import Context, Intent, Placement
 from daemon.moves import fsync_folder, place
-from handlers.artifacts import File, Video
+from handlers.artifacts import File, FileCopy, Video
 from handlers.errors import StorageFailed, TooLarge
 from rules.names import numbered
 from rules.orders import path_to_text
@@ -79,7 +79,7 @@ class Drafts:
     def add_file(self, wanted: PurePosixPath, role: str, file: File, **about: Any) -> None:
         """A finished file."""
         draft = self.add(wanted, role, media_type=file.media_type, **about)
-        if isinstance(file, Video):
+        if isinstance(file, Video | FileCopy):
             shutil.copyfile(file.path, draft.part)
         else:
             draft.part.write_bytes(file.data)

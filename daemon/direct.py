@@ -83,8 +83,9 @@ def main() -> int:
 
 
 def _run(job: str, order: str, settings: Settings, shelf: Shelf, tell: Any) -> dict[str, Any]:
-    from daemon.runner import run
+    from daemon.runner import prepare, run
 
+    prepare(settings)
     with tempfile.TemporaryDirectory(prefix="audiolla-") as scratch:
         context = DirectContext(Path(scratch), settings, shelf, tell)
 
@@ -112,11 +113,24 @@ def _run(job: str, order: str, settings: Settings, shelf: Shelf, tell: Any) -> d
 
 
 def _probe(path: str) -> dict[str, Any]:
+    from handlers.codecs.midi import is_midi, read_midi
     from handlers.codecs.reader import open_sound
+    from handlers.smf.clock import duration
     from rules.orders import path_from_text
 
     try:
-        sound = open_sound(path_from_text(path))
+        file = path_from_text(path)
+        if is_midi(file, name=file.name):
+            length = duration(read_midi(file, name=file.name))
+            return {
+                "finished": {
+                    "duration": length,
+                    "channels": None,
+                    "sample_rate": None,
+                    "tags": {},
+                }
+            }
+        sound = open_sound(file)
         tags = sound.facts.metadata.tags
         return {
             "finished": {

@@ -22,8 +22,22 @@ from daemon import scratch
 from daemon.delivery import Draft, Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
+from daemon.settings import Settings
 from handlers import chain
-from handlers.artifacts import Blocks, File, Metadata, Midi, Png, SoundItem, Svg, TextFile, Video
+from handlers.artifacts import (
+    Blocks,
+    File,
+    FileCopy,
+    Metadata,
+    Midi,
+    NamedFile,
+    Png,
+    SoundItem,
+    Svg,
+    TextFile,
+    Video,
+)
+from handlers.codecs.files import InputFile
 from handlers.codecs.midi import is_midi, read_midi
 from handlers.declare import Operation
 from handlers.engines.declare import Lane
@@ -40,12 +54,26 @@ from handlers.errors import (
 from handlers.forked import side_by_side
 from handlers.measured import Measured
 from handlers.registry import find
+from handlers.smf.clock import duration as midi_seconds
+from handlers.soundfonts import shelf as soundfonts
 from rules.match import SoundFacts
 from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
 from rules.plan import asked, resolve
 
-_ROLES = {Png: "picture", Svg: "picture", Midi: "midi", Video: "video", TextFile: "markers"}
+_ROLES = {
+    Png: "picture",
+    Svg: "picture",
+    Midi: "midi",
+    Video: "video",
+    FileCopy: "file",
+    TextFile: "markers",
+}
+
+
+def prepare(settings: Settings) -> None:
+    """Tell the handlers of this process what they need to know of the settings."""
+    soundfonts.default = settings.soundfont
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -76,7 +104,7 @@ class _Attempt:
         claim = self.claim
         source, midi = self._source(order)
         if order.choose:
-            order = resolve(order, _facts(order, source))
+            order = resolve(order, _facts(order, source, midi))
         self.order = order
         self.operations = [find(step.op) for step in order.steps]
         _check_start(self.operations, midi)
@@ -113,7 +141,14 @@ class _Attempt:
             content = partial(content_of, order.sound.path)
         story = _Story.of(claim.finished)
         outcome = chain.run(
-            sound, steps, desk, monitor, midi=story.midi or midi, first=here, content=content
+            sound,
+            steps,
+            desk,
+            monitor,
+            midi=story.midi or midi,
+            changed=story.changed,
+            first=here,
+            content=content,
         )
         story.add(outcome)
         if lane is not None:
@@ -125,7 +160,7 @@ class _Attempt:
                 story.before = before.facts()
             finished = story.keep(self.context)
             return HandOver(next_step=stop, lane=lane, carried=carried, finished=finished)
-        return Finished(result=self._deliver(source, outcome, story, before, monitor))
+        return Finished(result=self._deliver(source, midi, outcome, story, before, monitor))
 
     # -- opening ---------------------------------------------------------------------------
     def _source(self, order: Order) -> tuple[Blocks | None, Midi | None]:
@@ -137,6 +172,12 @@ class _Attempt:
         with _still_there(ref):
             if (first is not None and first.kind == "midi") or is_midi(ref.path, name=ref.name):
                 return None, read_midi(ref.path, name=ref.name)
+        if first is not None and first.kind == "file":
+            from handlers.tagging.others import open_tagged
+
+            with _still_there(ref):
+                limit = self.context.settings.max_decoded_bytes
+                return open_tagged(ref.path, name=ref.name, max_bytes=limit), None
         return self._open(ref), None
 
     def _step(self, index: int) -> chain.Step:
@@ -162,7 +203,7 @@ class _Attempt:
         items: list[SoundItem] = []
         for index, ref in enumerate(refs):
             try:
-                items.append(model.model_validate(ref.settings).opened(self._open(ref.sound)))
+                items.append(self._item(model.model_validate(ref.settings), ref.sound))
             except ValidationError as wrong:
                 first = wrong.errors()[0]
                 field = f"{name}[{index}].{'.'.join(map(str, first['loc']))}"
@@ -171,6 +212,12 @@ class _Attempt:
                 unusable.detail = f"{name}[{index}]: {unusable.detail}"
                 raise
         return items
+
+    def _item(self, item: SoundItem, ref: SoundRef) -> SoundItem:
+        if isinstance(item, NamedFile):
+            with _still_there(ref):
+                return item.holding(InputFile(ref.path, ref.name))
+        return item.opened(self._open(ref))
 
     def _open(self, ref: SoundRef) -> Blocks:
         from handlers.codecs.reader import open_sound
@@ -183,6 +230,7 @@ class _Attempt:
     def _deliver(
         self,
         source: Blocks | None,
+        midi: Midi | None,
         outcome: chain.Outcome,
         story: _Story,
         before: Measured | None,
@@ -191,7 +239,7 @@ class _Attempt:
         delivery = self.order.delivery
         if delivery is None:
             return story.result()
-        names = _Names(self.order, delivery, self.claim.id, source, story)
+        names = _Names(self.order, delivery, self.claim.id, source or midi, story)
         wants_sound = delivery.sound
         if wants_sound == "changed":
             wants_sound = story.changed
@@ -212,8 +260,15 @@ class _Attempt:
                     writing.sounds(drafts, outcome.sounds)
                 elif outcome.sound is not None:
                     writing.sound(drafts, outcome.sound, "")
+            # Where no sound flows, MIDI takes its place, and its name.
+            alone = outcome.sound is None and not outcome.sounds
             for side in story.files:
-                path = names.side(side.op, side.file.ext, side.name)
+                if alone and side.file is story.midi:
+                    path = names.midi(side.op, side.file.ext)
+                else:
+                    path = names.side(side.op, side.file.ext, side.name)
+                if isinstance(side.file, FileCopy) and not (wants_sound or delivery.exact):
+                    path = names.copy(side.file.ext)
                 about = {"step": side.step} | ({"name": side.name} if side.name else {})
                 drafts.add_file(path, _ROLES[type(side.file)], side.file, **about)
             for report in story.measurements() if delivery.reports else ():
@@ -383,7 +438,7 @@ class _Story:
         for number, side in enumerate(self.files):
             flows = side.file is self.midi
             path = context.scratch / f"side-{number}.{side.file.ext}"
-            if isinstance(side.file, Video):
+            if isinstance(side.file, Video | FileCopy):
                 os.replace(side.file.path, path)
             else:
                 path.write_bytes(side.file.data)
@@ -425,14 +480,20 @@ def _side_file(entry: dict[str, Any]) -> File:
         return Midi(path.read_bytes())
     if entry["kind"] == TextFile.kind:
         return TextFile(path.read_bytes(), path.suffix.removeprefix("."), entry["media_type"])
-    return Video(path, path.suffix.removeprefix("."), entry["media_type"])
+    kept = FileCopy if entry["kind"] == FileCopy.kind else Video
+    return kept(path, path.suffix.removeprefix("."), entry["media_type"])
 
 
 class _Names:
     """Names for what one job delivers."""
 
     def __init__(
-        self, order: Order, delivery: Delivery, job: str, source: Blocks | None, story: _Story
+        self,
+        order: Order,
+        delivery: Delivery,
+        job: str,
+        source: Blocks | Midi | None,
+        story: _Story,
     ) -> None:
         now = datetime.now(UTC).astimezone()
         name = order.sound.name if order.sound else order.names.get("name", "mix")
@@ -452,9 +513,9 @@ class _Names:
             "job": job,
         }
         tags: Mapping[str, tuple[str, ...]] = {}
-        if source is not None:
-            if "{duration" in delivery.name + delivery.side_name:
-                self._fields["duration"] = source.duration
+        if source is not None and "{duration" in delivery.name + delivery.side_name:
+            self._fields["duration"] = _length(source)
+        if isinstance(source, Blocks):
             self._fields["sample_rate"] = source.rate
             self._fields["channels"] = source.channels
             tags = source.facts.metadata.tags if source.facts else {}
@@ -482,6 +543,16 @@ class _Names:
         if self.delivery.exact:
             return PurePosixPath(self.delivery.name)
         return self._rendered(self.delivery.name, "zip")
+
+    def copy(self, ext: str) -> PurePosixPath:
+        """Where a changed copy of the source goes that is delivered in the sound's place."""
+        return self._rendered(self.delivery.name, ext)
+
+    def midi(self, op: str, ext: str) -> PurePosixPath:
+        """Where the MIDI file of a chain without sound goes."""
+        if self.delivery.exact:
+            return self.side(op, ext)
+        return self._rendered(self.delivery.name, ext)
 
     def side(self, op: str, ext: str, field: str = "") -> PurePosixPath:
         """Where a picture, report or other file of a step goes.
@@ -526,18 +597,25 @@ def _check_start(operations: list[Operation], midi: Midi | None) -> None:
         raise wrong
 
 
-def _facts(order: Order, source: Blocks | None) -> SoundFacts:
-    """What the rules that travel with the order ask of the sound's header."""
+def _facts(order: Order, source: Blocks | None, midi: Midi | None) -> SoundFacts:
+    """What the rules that travel with the order ask of the file's header."""
+    given = source or midi
+    # Where the container does not tell, the length costs a pass: only if a rule asks.
+    duration = _length(given) if given is not None and "duration" in asked(order) else None
     if source is None:
-        return SoundFacts()
+        return SoundFacts(duration=duration)
     metadata = source.facts.metadata if source.facts else Metadata()
     return SoundFacts(
-        # Where the container does not tell, the length costs a pass: only if a rule asks.
-        duration=source.duration if "duration" in asked(order) else None,
+        duration=duration,
         channels=source.channels,
         sample_rate=source.rate,
         tags=metadata.tags,
     )
+
+
+def _length(source: Blocks | Midi) -> float:
+    """Seconds."""
+    return midi_seconds(source) if isinstance(source, Midi) else source.duration
 
 
 def _segment(lanes: list[Lane], start: int) -> tuple[int, Lane | None]:

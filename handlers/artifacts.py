@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from handlers.codecs.files import InputFile
 from handlers.errors import CannotProcess
 
 Samples = NDArray[np.float32]
@@ -59,7 +60,11 @@ class SourceFacts:
     bit_depth: int | None = None
     """Bits per sample as stored; None where it has no meaning (lossy codecs)."""
     bit_rate: int | None = None
+    md5: str | None = None
+    """MD5 of the samples before they were encoded, in hex, where the file states it (FLAC)."""
     metadata: Metadata = field(default_factory=Metadata)
+    file: InputFile | None = field(default=None, compare=False, repr=False)
+    """The file itself, for operations that work on it (`SourceFile`)."""
 
 
 class Blocks:
@@ -77,11 +82,14 @@ class Blocks:
         rate: int,
         channels: int,
         frames: int | None,
+        about_frames: int | None = None,
         facts: SourceFacts | None = None,
         beside: object | None = None,
     ) -> None:
+        """Where only reading tells the length, `about_frames` may say what it will be, roughly."""
         self._make = make
         self._frames = frames
+        self._about = about_frames
         self.rate = rate
         self.channels = channels
         self.facts = facts
@@ -95,6 +103,11 @@ class Blocks:
     def stated_frames(self) -> int | None:
         """Length in frames where it is known without a pass, else None."""
         return self._frames
+
+    @property
+    def expected_frames(self) -> int | None:
+        """The length, or what it will be, roughly; None where nobody knows. For progress."""
+        return self._about if self._frames is None else self._frames
 
     @property
     def frames(self) -> int:
@@ -129,6 +142,7 @@ class Blocks:
             rate=rate or self.rate,
             channels=channels or self.channels,
             frames=self._frames if frames is None else frames,
+            about_frames=None if rate else self._about,
             facts=self.facts,
             beside=beside,
         )
@@ -247,6 +261,40 @@ class NamedSound(SoundItem):
     name: str = Field("", description="The name, as the parameter has it.")
 
 
+class NamedFile(SoundItem):
+    """A file that holds no sound (a picture) and that a parameter names."""
+
+    name: str = Field("", description="The name, as the parameter has it.")
+    _file: InputFile | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> InputFile:
+        """The open file."""
+        if self._file is None:
+            raise RuntimeError("this entry's file has not been opened yet")
+        return self._file
+
+    def holding(self, file: InputFile) -> NamedFile:
+        """A copy of this entry that holds its file."""
+        item = self.model_copy()
+        item._file = file
+        return item
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """The file that a sound lies in: for work on what is around the samples.
+
+    It is there as long as no step has changed the sound.
+    """
+
+    file: InputFile
+    #: What lies in it.
+    sound: Blocks
+    #: Makes (once) and names a folder for new files, removed when the job has ended.
+    scratch: Callable[[], Path]
+
+
 @dataclass(frozen=True)
 class Png:
     """A picture, as PNG bytes."""
@@ -288,6 +336,16 @@ class Video:
 
 
 @dataclass(frozen=True)
+class FileCopy:
+    """A changed copy of the source in its own container, in a scratch file."""
+
+    path: Path
+    ext: str
+    media_type: str
+    kind: ClassVar[str] = "file"
+
+
+@dataclass(frozen=True)
 class TextFile:
     """A small file that belongs to a report, e.g. its markers; as bytes."""
 
@@ -297,10 +355,10 @@ class TextFile:
     kind: ClassVar[str] = "text"
 
 
-File = Png | Svg | Midi | Video | TextFile
+File = Png | Svg | Midi | Video | FileCopy | TextFile
 """Every artifact that is a finished file rather than a sound."""
 
-Artifact = Blocks | Audio | Png | Svg | Midi | Video | TextFile
+Artifact = Blocks | Audio | Png | Svg | Midi | Video | FileCopy | TextFile
 """Everything that is delivered."""
 
 
@@ -313,7 +371,9 @@ class Result(BaseModel):
     some that are None unless they were asked for (`midi: Midi | None = None`).
     """
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False, defer_build=True
+    )
 
     def descriptor(self) -> dict[str, Any]:
         """The fields that are facts, ready for JSON."""

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from handlers.artifacts import Audio, Blocks, File, Midi, Result, Samples, SoundItem
+from handlers.artifacts import Audio, Blocks, File, Midi, Result, Samples, SoundItem, SourceFile
 from handlers.declare import Kind, Operation, Params
 from handlers.engines.shelf import Lent
 from handlers.errors import AudiollaError, BadParameter, MissingInput, UnknownEngine
@@ -113,8 +113,8 @@ class Monitor:
                 seen = 0
                 for block in sound:
                     seen += block.shape[1]
-                    # Where only reading tells the length, the bar waits; it never lies.
-                    frames = sound.stated_frames
+                    # Where nobody knows the length, the bar waits; it never lies.
+                    frames = sound.expected_frames
                     self._say(seen / frames if frames else 0.0, label)
                     yield block
                 self._done += 1
@@ -153,7 +153,7 @@ def passes_of(steps: Sequence[Operation]) -> int:
     """How many passes over blocks a chain needs, the final one included."""
     total = 1
     for op in steps:
-        if op.sound is None or op.sound.kind == "midi":
+        if op.sound is None or op.sound.kind in ("midi", "file"):
             continue
         if op.sound.kind == "audio" or not op.changes_sound:
             total += 1
@@ -176,6 +176,7 @@ def check_order(steps: Sequence[Operation], kinds: Sequence[Kind] = ()) -> None:
     have_midi = first is not None and first.kind == "midi"
     have_sound = not have_midi and first is not None
     lacking = "there is none"
+    changed = False
     for index, (op, kind) in enumerate(zip(steps, kinds or [s.kind for s in steps], strict=True)):
         if op.sound is None:
             if index > 0:
@@ -186,6 +187,9 @@ def check_order(steps: Sequence[Operation], kinds: Sequence[Kind] = ()) -> None:
             raise _at(index, op, BadParameter(why))
         elif op.sound.kind != "midi" and not have_sound:
             raise _at(index, op, BadParameter(f"{op.name} needs one sound; {lacking}"))
+        if op.sound is not None and op.sound.kind == "file" and changed:
+            raise _at(index, op, _no_file(op))
+        changed = changed or op.changes_sound
         have_midi = have_midi or op.kind == "midi" or Midi in op.extras.values()
         if kind == "zip":
             have_sound, lacking = False, "the step before gives several"
@@ -202,6 +206,7 @@ def run(
     monitor: Monitor,
     *,
     midi: Midi | None = None,
+    changed: bool = False,
     first: int = 0,
     content: Callable[[], str] | None = None,
 ) -> Outcome:
@@ -213,13 +218,14 @@ def run(
         midi: the MIDI file that flows through the chain. One that a step gives
             takes its place; one that a later step turns into something else is
             not delivered itself.
+        changed: an earlier segment has changed the sound already.
         first: index of the first step in the user's chain, for errors.
         content: names the content of `sound` (a hash), for `desk.recall`.
 
     Raises:
         AudiollaError: with `step` and `op` set.
     """
-    outcome = Outcome(sound, midi)
+    outcome = Outcome(sound, midi, changed=changed)
     listening = _Listening(steps, desk.recall, content)
     for index, step in enumerate(steps, start=first):
         try:
@@ -300,9 +306,11 @@ def _run_one(
     op = step.op
     call: dict[str, Any] = {}
     for declared in op.inputs:
-        given: Further | Audio | Heard | None
+        given: Further | Audio | Heard | SourceFile | None
         if declared is op.sound and declared.kind == "midi":
             given = _midi(outcome, op)
+        elif declared is op.sound and declared.kind == "file":
+            given = _file(outcome, op, desk)
         elif declared is op.sound:
             if outcome.sound is None:
                 raise MissingInput(f"{op.name} needs a sound")
@@ -331,7 +339,25 @@ def _run_one(
         call[op.lent] = Lent(op.lent_for(step.params), desk.borrow)
     if op.wants_progress:
         call["progress"] = monitor.within(op.name)
+    if op.wants_scratch:
+        call["scratch"] = desk.scratch
     return op.func(**call)
+
+
+def _file(outcome: Outcome, op: Operation, desk: Desk) -> SourceFile:
+    sound = outcome.sound
+    if sound is None:
+        raise MissingInput(f"{op.name} needs a sound")
+    if outcome.changed or sound.facts is None or sound.facts.file is None:
+        raise _no_file(op)
+    return SourceFile(sound.facts.file, sound, desk.scratch)
+
+
+def _no_file(op: Operation) -> BadParameter:
+    return BadParameter(
+        f"{op.name} works on the file that came in: it must stand before every step that changes "
+        "the sound; a changed sound carries the tags of its source by itself"
+    )
 
 
 def _midi(outcome: Outcome, op: Operation) -> Midi:

@@ -17,22 +17,26 @@ What a signature may say:
 - `Blocks`: the sound piece by piece (flat memory; may be iterated more than
   once, each time a new pass: say how often with `passes`). `Heard`: a sound to
   listen to, through features that are computed once for all who ask; `hears`
-  says which. `Audio`: the whole sound. `Midi`: a MIDI file. The first one is
+  says which. `Audio`: the whole sound. `Midi`: a MIDI file. `SourceFile`: the
+  file that the sound lies in, before any step has changed it. The first one is
   the operation's sound; further ones keep their names on every surface.
 - `X | None`: may be left out. `Annotated[X, "sentence"]`: help text.
 - `list[Item]`, `Item` a `SoundItem`: a list of sounds with settings each;
   `Annotated[list[Item], MinLen(2)]` says how many it needs.
 - `list[NamedSound] | None`: sounds that parameters name (`NamesSound`); surfaces
   resolve the names, the operation finds each sound by its name and sees no path.
+  `list[NamedFile] | None`: the same for files that are no sounds.
 - `p`, of a `Params` subclass: the parameters.
 - `model: Lent[Model]`: the engine that the parameter `engine` names (or the first
   one declared), to be borrowed while it works.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
+- `scratch: Scratch`: names a folder for a file too large for memory.
 - Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
   does one `dict[str, Blocks]`, any number of sounds by name. Where the parameters
   tell how many there will be, `several` says so: a single one is then the sound.
+  A report may give a `FileCopy`.
 """
 
 from __future__ import annotations
@@ -42,19 +46,22 @@ import json
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import MinLen
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from handlers.artifacts import (
     Audio,
     Blocks,
     Midi,
+    NamedFile,
     NamedSound,
     Png,
     Result,
     SoundItem,
+    SourceFile,
     Svg,
     Video,
     artifact_types,
@@ -96,6 +103,14 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Spec(Params):
+    """Parameters that are one document: a song, a drum pattern.
+
+    REST takes it as the JSON body, or as JSON text in the form field `spec`. What
+    is missing or mistyped in it is a wrong value of the document: `BadParameter`.
+    """
+
+
 class Missing(ValueError):
     """Raise it in a model's validator: one of several parameters must be given, and none was."""
 
@@ -109,6 +124,13 @@ class Progress(Protocol):
 
     def __call__(self, fraction: float) -> None:
         """Say that `fraction` (0 to 1) of this step is done."""
+
+
+class Scratch(Protocol):
+    """Makes (once) and names a folder for files that a job needs only while it runs."""
+
+    def __call__(self) -> Path:
+        """The folder."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +166,7 @@ class Input:
     """One sound, MIDI file or list of sounds that an operation takes."""
 
     name: str
-    kind: Literal["blocks", "heard", "audio", "midi", "items"]
+    kind: Literal["blocks", "heard", "audio", "midi", "file", "items"]
     required: bool
     doc: str
     item: type[SoundItem] | None = None
@@ -171,6 +193,7 @@ class Operation:
     wants_progress: bool
     #: Parameter that takes the engine, lent; "" for none.
     lent: str
+    wants_scratch: bool
     kind: Kind
     #: The annotated result type; a `Result` subclass or one artifact.
     result: type[Any]
@@ -206,7 +229,6 @@ class Operation:
     batch: bool
     batch_defaults: Mapping[str, Any]
     mcp_defaults: Mapping[str, Any]
-    documented: bool
     #: Raise it when the same parameters give other samples: old cached results no longer count.
     version: int
     module: str
@@ -286,6 +308,17 @@ class Operation:
         """The worker that these parameters need."""
         return self.lanes.get(self.engine_of(params), self.lane) if self.lanes else self.lane
 
+    @property
+    def takes_spec(self) -> bool:
+        """True when its parameters are one document."""
+        return issubclass(self.params, Spec)
+
+    @property
+    def _beside_spec(self) -> set[str]:
+        """Names of parameters that are no part of the document: those of plain base classes."""
+        bases = (base for base in self.params.__mro__ if issubclass(base, Params))
+        return {n for base in bases if not issubclass(base, Spec) for n in base.model_fields}
+
     def read_params(self, raw: Mapping[str, Any], *, strict: bool = False) -> Params:
         """Check raw values and turn them into the parameter model.
 
@@ -295,7 +328,7 @@ class Operation:
 
         Raises:
             MistypedParameter: a name is missing or unknown, or a value cannot
-                be read as its type.
+                be read as its type; not for a `Spec`.
             BadParameter: a value is out of range, or its parts do not fit; or the
                 engine is for something else.
             UnknownEngine: there is no such engine.
@@ -317,6 +350,19 @@ class Operation:
                 f"engine {slug} is not for {self.name}; it takes: {', '.join(self.engines)}",
                 field="engine",
             )
+
+    def from_text(self, name: str, text: Any) -> Any:
+        """The value that a parameter given as text stands for, where others have JSON's types.
+
+        Raises:
+            MistypedParameter: it cannot be read as its type.
+        """
+        field = _field_by_any_name(self.params, name)
+        try:
+            return TypeAdapter(field.annotation).validate_python(self._from_text(name, text))
+        except ValidationError as wrong:
+            said = f"{name} = {_shown(text)}: {wrong.errors()[0]['msg']}"
+            raise MistypedParameter(said, field=name) from None
 
     def sounds_named(self, params: Params) -> Mapping[str, Sequence[str]]:
         """Sounds that these parameters name, once each: input to names, in their order."""
@@ -364,7 +410,9 @@ class Operation:
         )
         # A JSON parameter with wrong parts is a wrong value; only a whole one can be mistyped.
         nested = len(loc) > 1 or (first["type"] != "missing" and self.structured(top))
-        error = MistypedParameter if mistyped and not nested else BadParameter
+        within = self.takes_spec and top not in self._beside_spec
+        plain = mistyped and not nested and not within
+        error = MistypedParameter if plain else BadParameter
         return error(text, field=where)
 
 
@@ -417,7 +465,6 @@ def describe(
     batch: bool = False,
     batch_defaults: Mapping[str, Any] | None = None,
     mcp_defaults: Mapping[str, Any] | None = None,
-    documented: bool = True,
     version: int = 1,
 ) -> Operation:
     """What a function's signature and these few words say, as an `Operation`.
@@ -441,7 +488,6 @@ def describe(
         batch: usable in `/v1/batch`.
         batch_defaults: defaults that hold only there.
         mcp_defaults: defaults that hold only for its MCP tool.
-        documented: shown in the docs.
         version: raise it when the same parameters give other samples.
 
     Raises:
@@ -453,7 +499,7 @@ def describe(
     doc = inspect.getdoc(func) or ""
     if not doc:
         raise TypeError(f"{name}: a docstring is needed; its first line is every surface's text")
-    params, params_name, inputs, wants_progress, lent = _read_signature(name, func)
+    params, params_name, inputs = _read_signature(name, func)
     hints = get_type_hints(func, include_extras=True)
     inputs = _with_named(name, inputs, params)
     kind, result, sounds, headers = _read_result(name, hints["return"])
@@ -468,8 +514,9 @@ def describe(
         params=params,
         params_name=params_name,
         inputs=inputs,
-        wants_progress=wants_progress,
-        lent=lent,
+        wants_progress=Progress in hints.values(),
+        lent=_lent(hints),
+        wants_scratch=Scratch in hints.values(),
         kind=kind,
         result=result,
         sounds=sounds,
@@ -493,7 +540,6 @@ def describe(
         batch=batch,
         batch_defaults=dict(batch_defaults or {}),
         mcp_defaults=dict(mcp_defaults or {}),
-        documented=documented,
         version=version,
         module=func.__module__,
         path_params=tuple(part[1:-1] for part in route.split("/") if part.startswith("{")),
@@ -521,20 +567,17 @@ class NoParams(Params):
 
 def _read_signature(
     name: str, func: Callable[..., Any]
-) -> tuple[type[Params], str, tuple[Input, ...], bool, str]:
+) -> tuple[type[Params], str, tuple[Input, ...]]:
     hints = get_type_hints(func, include_extras=True)
     params: type[Params] = NoParams
     params_name = ""
     inputs: list[Input] = []
-    wants_progress, lent = False, ""
     for parameter in inspect.signature(func).parameters:
         bare, doc = _split_annotated(hints[parameter])
         bare, optional = _split_optional(bare)
-        if bare is Progress:
-            wants_progress = True
-        elif (get_origin(bare) or bare) is Lent:
-            lent = parameter
-        elif isinstance(bare, type) and issubclass(bare, Params):
+        if bare in (Progress, Scratch) or (get_origin(bare) or bare) is Lent:
+            continue
+        if isinstance(bare, type) and issubclass(bare, Params):
             params, params_name = bare, parameter
         elif get_origin(bare) is list and issubclass(get_args(bare)[0], SoundItem):
             item, at_least = get_args(bare)[0], _least(hints[parameter])
@@ -543,12 +586,18 @@ def _read_signature(
             inputs.append(Input(parameter, _INPUT_KINDS[bare], not optional, doc))
         else:
             raise TypeError(f"{name}: no meaning for parameter {parameter}: {bare!r}")
-    return params, params_name, tuple(inputs), wants_progress, lent
+    return params, params_name, tuple(inputs)
+
+
+def _lent(hints: Mapping[str, Any]) -> str:
+    """The parameter that takes a lent engine; "" for none."""
+    return next((name for name, hint in hints.items() if (get_origin(hint) or hint) is Lent), "")
 
 
 def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:
     wanted = {marker.input for marker in _markers(params, set())}
-    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, NamedSound)}:
+    kinds = (NamedSound, NamedFile)
+    for missing in wanted - {i.name for i in inputs if i.item and issubclass(i.item, kinds)}:
         raise TypeError(f"{name}: a parameter names sounds of {missing}: list[NamedSound] | None")
     return tuple(replace(i, named=i.name in wanted) for i in inputs)
 
@@ -590,11 +639,12 @@ def _least(hint: Any) -> int:
     return max(limits, default=1)
 
 
-_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi"]] = {
+_INPUT_KINDS: Mapping[Any, Literal["blocks", "heard", "audio", "midi", "file"]] = {
     Blocks: "blocks",
     Heard: "heard",
     Audio: "audio",
     Midi: "midi",
+    SourceFile: "file",
 }
 _FILE_KINDS: Mapping[Any, Kind] = {Png: "png", Svg: "svg", Midi: "midi", Video: "video"}
 

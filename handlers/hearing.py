@@ -105,15 +105,15 @@ class Derived(Feature[T]):
 
 
 class _Mono:
-    """The mean of all channels at `MONO_RATE`."""
+    """The mean of all channels at another rate."""
 
-    def __init__(self, form: Form) -> None:
-        self.form = Form(MONO_RATE, 1)
+    def __init__(self, form: Form, rate: int) -> None:
+        self.form = Form(rate, 1)
         self._stream: Any = None
-        if form.rate != MONO_RATE:
+        if form.rate != rate:
             import soxr
 
-            self._stream = soxr.ResampleStream(form.rate, MONO_RATE, 1, dtype="float32")
+            self._stream = soxr.ResampleStream(form.rate, rate, 1, dtype="float32")
 
     def add(self, piece: Samples) -> Iterable[NDArray[np.float32]]:
         mono = piece[0] if piece.shape[0] == 1 else piece.mean(axis=0)
@@ -131,8 +131,14 @@ class _Mono:
 SOUND = Stage("sound")
 """The blocks of the sound as they are, `(channels, n)` at its own rate."""
 
-MONO = Stage("mono", SOUND, _Mono)
-"""The mean of all channels, float32 `(n,)` at `MONO_RATE`, without delay."""
+
+def mono_at(rate: int) -> Stage:
+    """The mean of all channels, float32 `(n,)` at `rate`, without delay."""
+    return Stage(f"mono at {rate} Hz", SOUND, lambda form: _Mono(form, rate))
+
+
+MONO = mono_at(MONO_RATE)
+"""The mean of all channels at 22,050 Hz."""
 
 
 class Heard:

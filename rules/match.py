@@ -253,7 +253,7 @@ class FileFacts:
 class SoundFacts:
     """What its header tells of a sound. `tags` are lower-case Vorbis comment names.
 
-    A MIDI file has no header of this kind; nothing is known of it.
+    Of a MIDI file only its duration is known.
     """
 
     #: Seconds; None if no condition asks for it and it would cost a pass over the file.

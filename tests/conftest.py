@@ -3,13 +3,18 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The small models of the tests gain nothing from threads, and the cores are shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# The same examples on every run, and no deadline: two cores are shared with the other tests.
-settings.register_profile("audiolla", derandomize=True, deadline=None)
+# The same examples on every run, and no measure of time: two cores are shared with other tests.
+settings.register_profile(
+    "audiolla",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("audiolla")
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,98 @@ def speech(
             at += n
         at += int(rate * rng.uniform(0.15, 0.6))
     return sound(samples / np.abs(samples).max(initial=1e-9) * _amplitude(peak_db), rate, channels)
+
+
+def groove(
+    bpm: float = 120,
+    *,
+    seconds: float = 12.0,
+    rate: int = RATE,
+    channels: int = 1,
+    hats: Sequence[float] = (0, 0.5),
+    start: float = 0.1,
+    bar: int = 4,
+    chords: bool = False,
+    drift: float = 0.0,
+    seed: int = 1,
+) -> tuple[Audio, NDArray[np.float64]]:
+    """Kick and snare in turn, hats at parts of each beat; and the beats in seconds.
+
+    Beats lie on samples. With `chords`, every bar has another one of four triads, so
+    that bars can be told apart. `drift` is how much faster the end is than the beginning.
+    """
+    rng = np.random.default_rng(seed)
+    beats = [start]
+    while beats[-1] < seconds:
+        progress = beats[-1] / seconds
+        beats.append(beats[-1] + 60 / bpm / (1 + drift * (progress - 0.5)))
+    times = np.rint(np.array(beats[:-1]) * rate) / rate
+    frames = round(seconds * rate)
+    samples = np.zeros(frames)
+    t = np.arange(round(0.2 * rate)) / rate
+    kick = np.cos(2 * np.pi * (50 * t - 4 * np.exp(-t / 0.02))) * np.exp(-t / 0.06)
+    snare = rng.standard_normal(t.size) * np.exp(-t / 0.04) * 0.7
+    hat = np.diff(rng.standard_normal(t.size + 1)) * np.exp(-t / 0.015) * 0.25
+
+    def hit(second: float, wave: NDArray[np.float64]) -> None:
+        at = round(second * rate)
+        fits = max(0, min(wave.size, frames - at))
+        samples[at : at + fits] += wave[:fits]
+
+    for number, (beat, following) in enumerate(pairwise([*times, beats[-1]])):
+        place = number % bar
+        hit(beat, kick if place % 2 == 0 else snare)
+        for part in hats:
+            hit(beat + part * (following - beat), hat)
+        if chords and place == 0:
+            root = (48, 53, 57, 55)[number // bar % 4]
+            held = np.arange(round(min(bar * (following - beat), 4) * rate)) / rate
+            for semitones in (0, 4, 7):
+                pitch = 440 * 2 ** ((root + semitones - 69) / 12)
+                hit(beat, 0.2 * np.sin(2 * np.pi * pitch * held) * np.minimum(held / 0.01, 1))
+    return sound(0.5 * samples / np.abs(samples).max(), rate, channels), times
+
+
+def played(
+    notes: Iterable[tuple[float, float, float]],
+    *,
+    seconds: float | None = None,
+    rate: int = RATE,
+    channels: int = 1,
+    peak_db: float = -6.0,
+    partials: int = 12,
+) -> Audio:
+    """Notes `(start, end, MIDI pitch)` on an instrument of many partials; pitches may be broken."""
+    score = list(notes)
+    if seconds is None:
+        seconds = max((end for _, end, _ in score), default=0)
+    frames = round(seconds * rate)
+    samples = np.zeros(frames)
+    for start, end, pitch in score:
+        first, last = round(start * rate), min(round(end * rate), frames)
+        t = np.arange(last - first) / rate
+        freq = 440 * 2 ** ((pitch - 69) / 12)
+        wave = sum(
+            np.sin(2 * np.pi * k * freq * t + k) / k
+            for k in range(1, partials + 1)
+            if k * freq < 0.45 * rate
+        )
+        # Struck within 10 ms, dying away, let go within 30 ms.
+        shape = np.minimum(t / 0.01, 1) * np.exp(-0.7 * t) * np.clip((end - start - t) / 0.03, 0, 1)
+        samples[first:last] += wave * shape
+    largest = np.abs(samples).max(initial=1e-9)
+    return sound(samples / largest * _amplitude(peak_db), rate, channels)
+
+
+def cents_off(audio: Audio, at: tuple[float, float], pitch: float) -> float:
+    """How far above a MIDI pitch the strongest partial within a semitone of it lies, in cents."""
+    piece = _part(audio, at)[0].astype(np.float64)
+    size = 2**20
+    sizes = np.abs(np.fft.rfft(piece * np.hanning(piece.size), size))
+    hertz = np.fft.rfftfreq(size, 1 / audio.rate)
+    wanted = 440 * 2 ** ((pitch - 69) / 12)
+    near = np.flatnonzero(np.abs(hertz / wanted - 1) < 0.06)
+    return float(1200 * np.log2(hertz[near[sizes[near].argmax()]] / wanted))
 
 
 def one_after_another(*parts: Audio) -> Audio:

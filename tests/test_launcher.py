@@ -57,7 +57,9 @@ class Clone:
         self.program("id", "#!/bin/sh\necho 1000\n")
         self.program("ffmpeg", "#!/bin/sh\n")
         self.program("sox", "#!/bin/sh\n")
+        self.program("fluidsynth", "#!/bin/sh\n")
         self.program("curl", "#!/bin/sh\n")
+        self.program("fpcalc", "#!/bin/sh\n")
         self.env = {
             "PATH": str(self.bin),
             "CALLS": str(self.calls_file),

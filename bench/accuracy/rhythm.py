@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from bench.accuracy.tasks import Answer, Judged, Question
 from bench.accuracy.truth import Truth
+from handlers.artifacts import Audio
+from handlers.hearing import Heard
 
 
 def _peer(path: Path) -> Answer:
@@ -21,6 +24,32 @@ def _peer(path: Path) -> Answer:
         "beats": beats.tolist(),
         "onsets": onsets.tolist(),
     }
+
+
+def _ours_beats(path: Path) -> Answer:
+    from handlers.listening.rhythm import PULSE
+
+    found = _heard(path)[PULSE]
+    return {
+        "tempo": found.tempo or 0.0,
+        "beats": found.beats.tolist(),
+        "downbeats": found.downbeats.tolist(),
+        "beats_per_bar": found.beats_per_bar,
+        "tempo_confidence": found.tempo_confidence,
+        "beats_confidence": found.beats_confidence,
+        "downbeats_confidence": found.downbeats_confidence,
+    }
+
+
+def _ours_onsets(path: Path) -> Answer:
+    from handlers.listening.onsets import ONSETS
+
+    return {"onsets": _heard(path)[ONSETS].times.tolist()}
+
+
+def _heard(path: Path) -> Heard:
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return Heard(Audio(np.ascontiguousarray(samples.T), rate).blocks())
 
 
 def tempo_right(found: float, truth: float, factors: tuple[float, ...] = (1.0,)) -> bool:
@@ -86,8 +115,11 @@ QUESTIONS = [
         "beats",
         ("tempo acc 1", "tempo acc 2", "beat F", "CMLt", "AMLt", "downbeat F", "meter"),
         _score_beats,
+        ours=_ours_beats,
         peer=_peer,
         judged=_judged_beats,
     ),
-    Question("onsets", ("onset F", "onset P", "onset R"), _score_onsets, peer=_peer),
+    Question(
+        "onsets", ("onset F", "onset P", "onset R"), _score_onsets, ours=_ours_onsets, peer=_peer
+    ),
 ]

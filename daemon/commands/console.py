@@ -26,12 +26,23 @@ def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         print("  ".join(cells).rstrip())
 
 
+_LONGEST_FACT = 200
+
+
 def show_facts(facts: dict[str, Any]) -> None:
-    """One fact per line."""
+    """One fact per line; what is long is shown by its beginning (`--json` shows all of it)."""
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
-        text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-        print(f"  {name.ljust(width)}  {'-' if text is None else text}")
+        print(f"  {name.ljust(width)}  {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, list | dict):
+        return "-" if value is None else str(value)
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) <= _LONGEST_FACT:
+        return text
+    return f"{text[: _LONGEST_FACT - 20]} ... ({len(value)} entries)"
 
 
 def local_time(seconds: float | None) -> str:

@@ -20,7 +20,14 @@ class Info(Result):
     bit_depth: int | None
     bit_rate: int | None
     frames: Samples
+    #: False where the container leaves it to a pass to count the frames.
+    length_stated: bool
+    #: Of the samples before they were encoded; FLAC states it.
+    md5: str | None
     tags: dict[str, tuple[str, ...]]
+    pictures: int
+    #: RIFF chunks that say more than tags, such as `bext`, `cue ` and `smpl`.
+    chunks: tuple[str, ...]
 
 
 @operation(
@@ -35,6 +42,7 @@ def info(sound: Blocks) -> Info:
     pass counts the frames.
     """
     facts = sound.facts
+    length_stated = sound.stated_frames is not None
     return Info(
         size_bytes=facts.size_bytes if facts else None,
         duration_sec=sound.duration,
@@ -46,5 +54,9 @@ def info(sound: Blocks) -> Info:
         bit_depth=facts.bit_depth if facts else None,
         bit_rate=facts.bit_rate if facts else None,
         frames=sound.frames,
+        length_stated=length_stated,
+        md5=facts.md5 if facts else None,
         tags=dict(facts.metadata.tags) if facts else {},
+        pictures=len(facts.metadata.pictures) if facts else 0,
+        chunks=tuple(facts.metadata.chunks) if facts else (),
     )

@@ -74,6 +74,23 @@ def open_av(file: InputFile, demuxer: str) -> Decoding:
     )
 
 
+def chapters(file: InputFile, demuxer: str) -> list[tuple[float, float, str]]:
+    """Begin and end in seconds, and title, of each chapter that the container lists.
+
+    Raises:
+        UnreadableInput: it cannot be opened.
+    """
+    with _Opened(file, demuxer) as opened:
+        return [
+            (
+                float(c["start"] * (c["time_base"] or 0)),
+                float(c["end"] * (c["time_base"] or 0)),
+                c["metadata"].get("title", ""),
+            )
+            for c in opened.container.chapters()
+        ]
+
+
 class _Opened:
     """A container with its first audio stream."""
 

@@ -19,7 +19,7 @@ from handlers.codecs.files import OutputFile
 
 OPUS_RATES = (48000,)
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_LAYOUTS = {
+LAYOUTS = {
     1: "mono",
     2: "stereo",
     3: "3.0",
@@ -30,7 +30,7 @@ _LAYOUTS = {
     8: "7.1",
 }
 #: AV_CODEC_FLAG_BITEXACT: no version of the encoder in the file.
-_BITEXACT = 1 << 23
+BITEXACT = 1 << 23
 
 
 class _Encoder:
@@ -58,12 +58,12 @@ class _Encoder:
             format=container,
             options={"fflags": "+bitexact", **(container_options or {})},
         )
-        self._layout = _LAYOUTS[target.channels]
+        self._layout = LAYOUTS[target.channels]
         stream: Any = self._container.add_stream(
             codec, rate=target.rate, layout=self._layout, options=codec_options or {}
         )
         context = stream.codec_context
-        context.flags |= _BITEXACT
+        context.flags |= BITEXACT
         context.bit_rate = target.bitrate
         # libopus takes interleaved floats, FFmpeg's own encoder planes.
         context.format = "flt" if codec == "libopus" else "fltp"

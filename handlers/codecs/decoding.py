@@ -29,6 +29,8 @@ class Decoding:
     slack: int = 0
     #: A rough length in seconds that the container states; a pass that ends well before is cut.
     about_seconds: float | None = None
+    #: MD5 of the samples that were encoded, in hex, where the file states it (FLAC).
+    md5: str | None = None
     #: Tags that the demuxer knows and no tag reader does.
     tags: Mapping[str, str] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from handlers.codecs.files import InputFile
 
@@ -54,7 +54,10 @@ class Header:
     """What stands around the samples. Without a layout the codec is a compressed one."""
 
     layout: Layout | None
+    #: Those around the samples that are there whole.
     chunks: list[Chunk] = field(default_factory=list)
+    #: WAV and AIFF: all of them in their order, format and samples included.
+    every: list[Chunk] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def read_header(file: InputFile, container: str) -> Header:
 def _wav(file: InputFile) -> Header:
     order = ">" if file.read(4, 0) == b"RIFX" else "<"
     chunks: list[Chunk] = []
+    every: list[Chunk] = []
     form: _Form | None = None
     data: Chunk | None = None
     wide_data: int | None = None
@@ -108,12 +112,13 @@ def _wav(file: InputFile) -> Header:
             data = Chunk("data", body, size)
         else:
             chunks.append(Chunk(kind.decode("latin-1"), body, size))
+        every.append(Chunk(kind.decode("latin-1"), body, size))
         at = body + size + (size & 1)
         if at >= file.size:
             break
     if form is None:
         raise file.unreadable("has no fmt chunk before it ends, so its samples cannot be read")
-    return _placed(file, form, data, chunks)
+    return replace(_placed(file, form, data, chunks), every=every)
 
 
 def _is_placeholder(size: int, there: int) -> bool:
@@ -224,6 +229,7 @@ _AIFC_WIDTH = {b"in24": 3, b"23ni": 3, b"in32": 4, b"fl32": 4, b"FL32": 4, b"fl6
 
 def _aiff(file: InputFile) -> Header:
     chunks: list[Chunk] = []
+    every: list[Chunk] = []
     common: tuple[_Form, int] | None = None
     data: Chunk | None = None
     at = 12
@@ -241,6 +247,7 @@ def _aiff(file: InputFile) -> Header:
             data = Chunk("SSND", body + 8 + skip, max(0, size - 8 - skip))
         else:
             chunks.append(Chunk(kind.decode("latin-1"), body, size))
+        every.append(Chunk(kind.decode("latin-1"), body, size))
         at = body + size + (size & 1)
         if at >= file.size:
             break
@@ -252,7 +259,7 @@ def _aiff(file: InputFile) -> Header:
         if frames == 0 or _is_placeholder(data.size, file.size - data.offset):
             stated = max(0, file.size - data.offset) if frames == 0 and data.size else stated
         data = Chunk("SSND", data.offset, stated)
-    return _placed(file, form, data, chunks)
+    return replace(_placed(file, form, data, chunks), every=every)
 
 
 def _aiff_format(file: InputFile, raw: bytes) -> tuple[_Form, int]:

@@ -34,9 +34,11 @@ from io import BytesIO
 
 from handlers.artifacts import Metadata
 from handlers.codecs import tags
-from handlers.codecs.chunks import decoded, riff_chunk, sub_chunks
+from handlers.codecs.chunks import decoded
 from handlers.codecs.files import InputFile
 from handlers.codecs.layout import Chunk
+from handlers.tagging.info import beyond_info, info_body, info_of, info_values, read_info
+from handlers.tagging.names import MAX_TAG, carried
 
 _MAX_CHUNK = 4 << 20
 _POSITIONED = frozenset({"cue ", "smpl", "plst", "acid", "cart", "adtl"})
@@ -45,23 +47,6 @@ _IXML_TIMES = re.compile(
     rb"<(TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_\w+|TIMESTAMP_SAMPLE_RATE|FILE_SAMPLE_RATE|"
     rb"BWF_TIME_REFERENCE_\w+)>[^<]*</\1>\s*"
 )
-
-#: INFO identifiers and the Vorbis comment names they stand for.
-_INFO: Mapping[str, str] = {
-    "INAM": "title",
-    "IART": "artist",
-    "IPRD": "album",
-    "ICRD": "date",
-    "IGNR": "genre",
-    "ICMT": "comment",
-    "ICOP": "copyright",
-    "ITRK": "tracknumber",
-    "IENG": "engineer",
-    "ISBJ": "subject",
-    "IKEY": "keywords",
-    "ISRC": "source",
-}
-_INFO_ALSO = {"IPRT": "tracknumber", "TRCK": "tracknumber", "IMUS": "composer"}
 
 
 def read_metadata(
@@ -104,16 +89,10 @@ def riff_chunks(metadata: Metadata, rate: int, frames: int | None) -> list[tuple
             out.append((b"LIST", b"adtl" + body))
         else:
             out.append((kind.encode("latin-1"), body))
-    kept = tags.carried(metadata.tags)
-    info = b"".join(
-        riff_chunk(kind.encode(), value[0].encode() + b"\0")
-        for kind, name in _INFO.items()
-        if (value := kept.get(name))
-    )
-    if info:
-        out.append((b"LIST", b"INFO" + info))
-    more = set(kept) - set(_INFO.values()) or any(len(value) > 1 for value in kept.values())
-    if more or metadata.pictures:
+    kept = carried(metadata.tags)
+    if text := info_body(info_of(kept)):
+        out.append((b"LIST", b"INFO" + text))
+    if beyond_info(kept) or metadata.pictures:
         out.append((b"id3 ", tags.id3_bytes(metadata)))
     return out
 
@@ -141,10 +120,10 @@ def _from_chunks(file: InputFile, chunks: Sequence[Chunk]) -> Metadata:
         if kind == "list":
             body = file.read(chunk.size, chunk.offset)
             if body[:4] == b"INFO":
-                found = {**_read_info(body[4:]), **found}
+                found = {**info_values(read_info(body[4:])), **found}
             elif body[:4] == b"adtl":
                 production.setdefault("adtl", body[4:])
-        elif kind == "id3 " and chunk.size <= tags.MAX_TAG:
+        elif kind == "id3 " and chunk.size <= MAX_TAG:
             body = file.read(chunk.size, chunk.offset)
             read = tags.read_id3(BytesIO(body))
             if read is not None:
@@ -158,14 +137,4 @@ def _from_chunks(file: InputFile, chunks: Sequence[Chunk]) -> Metadata:
             text = decoded(file.read(chunk.size, chunk.offset))
             if text:
                 found.setdefault(name[chunk.kind], (text,))
-    return Metadata(tags.carried(found), pictures, production)
-
-
-def _read_info(body: bytes) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for kind, raw in sub_chunks(body):
-        name = {**_INFO, **_INFO_ALSO}.get(kind.decode("latin-1"))
-        text = decoded(raw)
-        if name and text:
-            found.setdefault(name, (text,))
-    return found
+    return Metadata(carried(found), pictures, production)

@@ -211,5 +211,7 @@ def _facts(
         sample_fmt=decoding.sample_fmt,
         bit_depth=decoding.bit_depth,
         bit_rate=decoding.bit_rate,
+        md5=decoding.md5,
         metadata=Metadata(found.tags, found.pictures, found.chunks, span),
+        file=file,
     )

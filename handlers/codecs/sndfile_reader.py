@@ -61,6 +61,8 @@ def open_flac(file: InputFile, start: int) -> Decoding | None:
         start=_pass(file, "FLAC", rate, channels),
         bit_depth=depth,
         bit_rate=_average(file.size - start, frames, rate),
+        # All zeros say that the encoder left it out.
+        md5=raw[26:42].hex() if any(raw[26:42]) else None,
     )
 
 

@@ -101,7 +101,7 @@ class _FlacOut:
 
     def _blocks(self) -> bytes:
         blocks = [(4, tags.comment_block(self._metadata, "reference libFLAC"))]
-        blocks += [(6, picture) for picture in tags.picture_blocks(self._metadata)]
+        blocks += [(6, picture) for picture in tags.flac_pictures(self._metadata)]
         blocks.append((0x81, bytes(_FLAC_PADDING)))
         return b"".join(
             bytes((kind,)) + len(body).to_bytes(3, "big") + body for kind, body in blocks

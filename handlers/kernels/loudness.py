@@ -18,10 +18,14 @@ from handlers.kernels.biquad import Cascade, Sections, k_weighting
 from handlers.kernels.jit import ROW, STATE, TABLES, kernel
 from handlers.kernels.true_peak import TruePeak
 
-#: Everything is built from energies of steps of 100 ms, the overlap that BS.1770 asks for.
+#: Gating blocks and the windows of the loudness range begin every 100 ms, the overlap that
+#: BS.1770 asks for.
 _STEPS_PER_SECOND = 10
 _MOMENTARY = 4
 _SHORT_TERM = 30
+#: Each step is measured in so many parts, and the maxima are those of windows that begin with
+#: any of them: every 10 ms. Between two of them a window of 400 ms misses 0.06 dB at most.
+_PARTS = 10
 
 #: A recursion cannot use a core's width on its own, so a stretch of sound is cut into this many
 #: segments that are filtered side by side.
@@ -70,13 +74,14 @@ class Meter:
         self.frames = 0
         self._weights = channel_weights(channels)
         self._filters = k_weighting(rate)
-        self._step = max(round(rate / _STEPS_PER_SECOND), 1)
+        #: Frames from one gating block or curve value to the next: 100 ms.
+        self.step = max(round(rate / _STEPS_PER_SECOND), 1)
         self._energies: list[NDArray[np.float64]] = []
         #: The sound not yet measured, after `_WARM_UP` steps that are.
         self._waiting = np.zeros(
-            (channels, (_WARM_UP + _LANES * _STEPS_PER_LANE) * self._step), np.float32
+            (channels, (_WARM_UP + _LANES * _STEPS_PER_LANE) * self.step), np.float32
         )
-        self._filled = _WARM_UP * self._step
+        self._filled = _WARM_UP * self.step
         self._sample_peak = 0.0
         self._true_peak = TruePeak(rate, channels) if true_peak else None
 
@@ -95,7 +100,7 @@ class Meter:
             taken += part.shape[1]
             if self._filled == room:
                 self._energies.append(self._measured())
-                kept = _WARM_UP * self._step
+                kept = _WARM_UP * self.step
                 self._waiting[:, :kept] = self._waiting[:, -kept:]
                 self._filled = kept
 
@@ -107,17 +112,35 @@ class Meter:
     @property
     def momentary_max(self) -> float | None:
         """The loudest 400 ms, in LUFS."""
-        return _lufs(float(self._windows(_MOMENTARY).max(initial=0)))
+        return self._loudest(_MOMENTARY)[0]
+
+    @property
+    def momentary_max_at(self) -> int | None:
+        """Where the loudest 400 ms begin, in frames."""
+        return self._loudest(_MOMENTARY)[1]
 
     @property
     def short_term_max(self) -> float | None:
         """The loudest 3 s, in LUFS."""
-        return _lufs(float(self._windows(_SHORT_TERM).max(initial=0)))
+        return self._loudest(_SHORT_TERM)[0]
+
+    @property
+    def short_term_max_at(self) -> int | None:
+        """Where the loudest 3 s begin, in frames."""
+        return self._loudest(_SHORT_TERM)[1]
+
+    def momentary(self) -> NDArray[np.float64]:
+        """Power of each 400 ms, a window beginning every 100 ms; see `as_lufs`."""
+        return self._windows(_MOMENTARY)[::_PARTS]
+
+    def short_term(self) -> NDArray[np.float64]:
+        """Power of each 3 s, a window beginning every 100 ms; see `as_lufs`."""
+        return self._windows(_SHORT_TERM)[::_PARTS]
 
     @property
     def loudness_range(self) -> float | None:
         """From the soft to the loud parts, in LU; None below 3 s."""
-        powers = self._windows(_SHORT_TERM)
+        powers = self.short_term()
         loud = powers[powers > _power(-70)]
         if loud.size == 0:
             return None
@@ -137,22 +160,39 @@ class Meter:
 
     def gating_blocks(self) -> NDArray[np.float64]:
         """Mean power of each gating block: 400 ms every 100 ms, or the whole of a shorter sound."""
-        if self.frames < _MOMENTARY * self._step:
+        if self.frames < _MOMENTARY * self.step:
             return self._short_sound()
-        return self._windows(_MOMENTARY)
+        return self.momentary()
+
+    def _loudest(self, steps: int) -> tuple[float | None, int | None]:
+        """Loudness of the loudest window of so many steps, and its first frame."""
+        powers = self._windows(steps)
+        if not powers.any():
+            return None, None
+        at = int(powers.argmax())
+        step, part = divmod(at, _PARTS)
+        return _lufs(float(powers[at])), step * self.step + part * self.step // _PARTS
 
     def _windows(self, steps: int) -> NDArray[np.float64]:
-        """Mean power of each window of so many whole steps, one per step."""
-        ready = (self._filled - _WARM_UP * self._step) // self._step
-        energies = np.concatenate([*self._energies, self._measured()[:ready]])
-        if energies.size < steps:
+        """Mean power of each window of so many whole steps, one beginning with each part."""
+        steps_ready, rest = divmod(self._filled - _WARM_UP * self.step, self.step)
+        # Part `k` of a step ends `k * step // _PARTS` frames after its beginning.
+        ready = steps_ready * _PARTS + ((rest + 1) * _PARTS - 1) // self.step
+        parts = np.concatenate([*self._energies, self._measured()[:ready]])
+        if parts.size < steps * _PARTS:
             return np.zeros(0)
         # Summed directly: a difference of running sums would lose what is soft after what is loud.
-        return np.convolve(energies, np.ones(steps), "valid") / (steps * self._step)
+        one_step = np.convolve(parts, np.ones(_PARTS), "valid")
+        count = one_step.size - (steps - 1) * _PARTS
+        powers = np.zeros(count)
+        for step in range(steps):
+            powers += one_step[step * _PARTS : step * _PARTS + count]
+        powers /= steps * self.step
+        return powers
 
     def _measured(self) -> NDArray[np.float64]:
-        """Weighted energy of each step that waits; of those not filled, nonsense."""
-        energies = np.zeros(_LANES * _STEPS_PER_LANE)
+        """Weighted energy of each part that waits; of those not filled, nonsense."""
+        energies = np.zeros(_LANES * _STEPS_PER_LANE * _PARTS)
         self._waiting[:, self._filled :] = 0
         for row, weight in zip(self._waiting, self._weights, strict=True):
             if weight:
@@ -161,7 +201,7 @@ class Meter:
 
     def _short_sound(self) -> NDArray[np.float64]:
         """Mean power of a sound shorter than a gating block, as the only one of it."""
-        begin = _WARM_UP * self._step
+        begin = _WARM_UP * self.step
         heard = self._waiting[:, begin : begin + self.frames]
         filtered = Cascade(self._filters, heard.shape[0]).filtered(np.ascontiguousarray(heard))
         energy = np.square(filtered, dtype=np.float64).sum(axis=1) @ self._weights
@@ -182,6 +222,12 @@ def integrated_together(meters: Sequence[Meter]) -> float | None:
     return _lufs(float(loud.mean()))
 
 
+def as_lufs(powers: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Loudness of windows from their mean powers, in LUFS; silence counts as -120.7."""
+    loudness = -0.691 + 10 * np.log10(np.maximum(powers, 1e-12))
+    return loudness.astype(np.float32)
+
+
 def _power(lufs: float) -> float:
     return 10 ** ((lufs + 0.691) / 10)
 
@@ -198,11 +244,11 @@ def _decibels(amplitude: float) -> float | None:
 def weighted_energy(
     row: Samples, filters: Sections, weight: float, energies: NDArray[np.float64]
 ) -> None:
-    """Add each step's K-weighted energy, times `weight`, to `energies`.
+    """Add each part's K-weighted energy, times `weight`, to `energies`.
 
     Args:
-        row: `_WARM_UP` steps that are heard only by the filters, then one step
-            for each entry of `energies`.
+        row: `_WARM_UP` steps that are heard only by the filters, then a step
+            for every `_PARTS` entries of `energies`.
         filters: two sections, `(2, 5)`; the second's numerator is 1, -2, 1.
     """
     b0, b1, b2, a1, a2 = filters[0]
@@ -214,12 +260,14 @@ def weighted_energy(
     p1, p2, q1, q2 = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
     sums = np.zeros(_LANES)
     tile = np.zeros((_TILE, _LANES), np.float32)
-    for turn in range(_WARM_UP + _STEPS_PER_LANE):
+    for turn in range((_WARM_UP + _STEPS_PER_LANE) * _PARTS):
         sums[:] = 0
-        for at in range(0, step, _TILE):
-            width = min(_TILE, step - at)
+        start = turn // _PARTS * step + turn % _PARTS * step // _PARTS
+        end = turn // _PARTS * step + (turn % _PARTS + 1) * step // _PARTS
+        for at in range(start, end, _TILE):
+            width = min(_TILE, end - at)
             for lane in range(_LANES):
-                begin = (lane * _STEPS_PER_LANE + turn) * step + at
+                begin = lane * _STEPS_PER_LANE * step + at
                 segment = row[begin : begin + width]
                 for i in range(width):
                     tile[i, lane] = segment[i]
@@ -240,6 +288,7 @@ def weighted_energy(
                 p2[lane] = p2[lane] if abs(p2[lane]) > _NOTHING else 0.0
                 q1[lane] = q1[lane] if abs(q1[lane]) > _NOTHING else 0.0
                 q2[lane] = q2[lane] if abs(q2[lane]) > _NOTHING else 0.0
-        if turn >= _WARM_UP:
+        if turn >= _WARM_UP * _PARTS:
             for lane in range(_LANES):
-                energies[lane * _STEPS_PER_LANE + turn - _WARM_UP] += weight * sums[lane]
+                part = lane * _STEPS_PER_LANE * _PARTS + turn - _WARM_UP * _PARTS
+                energies[part] += weight * sums[lane]

@@ -24,15 +24,12 @@ from handlers.pictures import lanes
 from handlers.pictures.pen import Built, TimeAxis
 from handlers.pictures.plots import Plot
 from handlers.pictures.theme import Scheme, Theme, printable, styled
+from handlers.pictures.times import clock, time_ticks
 
 #: Pixels at 100 dpi, in which everything is placed.
 _WIDTH, _LEFT, _RIGHT, _MARGIN = 1200, 132, 28, 24
 _TITLE, _FACTS, _GAP, _LEGEND, _AXIS = 40, 44, 10, 22, 34
 _DPI, _PNG_DPI = 100, 160
-_STEPS = (
-    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
-    *(60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400),
-)
 
 
 def svg(plot: Plot) -> bytes:
@@ -116,7 +113,7 @@ class _Page:
         if rounded:
             self._card()
         self._head(plot, cells)
-        ticks, labels = _time_ticks(time.duration)
+        ticks, labels = time_ticks(time.duration)
         y = float(_MARGIN + head)
         for lane, height in zip(built, heights, strict=True):
             last = lane is built[-1]
@@ -234,21 +231,3 @@ class _Page:
         axes.set_xlim(0, time.duration)
         axes.set_yticks([])
         axes.set_xticks(ticks, labels)
-
-
-def _time_ticks(duration: float) -> tuple[list[float], list[str]]:
-    step = next((s for s in _STEPS if duration / s <= 12), duration / 10)
-    ticks = [number * step for number in range(int(duration / step + 1e-9) + 1)]
-    return ticks, [clock(tick, step) for tick in ticks]
-
-
-def clock(seconds: float, step: float = 1) -> str:
-    """`1:02:03`, `2:03` or, where `step` is finer than a second, `2:03.50`."""
-    digits = next((d for d in range(4) if abs(round(step, d) - step) < 1e-9), 3)
-    whole = round(seconds, digits)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    shown = f"{rest:0{3 + digits if digits else 2}.{digits}f}"
-    if hours:
-        return f"{hours}:{minutes:02d}:{shown}"
-    return f"{minutes}:{shown}"

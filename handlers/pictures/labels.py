@@ -219,10 +219,15 @@ def _label_roles(labels: Sequence[str], *, keys: bool) -> dict[str, str]:
         elif label.strip().lower() in _NOTHING and (label or keys):
             roles[label] = "neutral"
         else:
-            kind = "hue" if number // HUES % 2 == 0 else "pale"
-            roles[label] = f"{kind}{_ORDER[number % HUES]}"
+            roles[label] = numbered_role(number)
             number += 1
     return roles
+
+
+def numbered_role(number: int) -> str:
+    """A colour for the first, second, third thing; equal ones only after many."""
+    kind = "hue" if number // HUES % 2 == 0 else "pale"
+    return f"{kind}{_ORDER[number % HUES]}"
 
 
 def key_role(label: str) -> str | None:

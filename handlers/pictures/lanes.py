@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from handlers.pictures.labels import Colored, draw_marks, draw_over
 from handlers.pictures.pen import FINE, Built, Floats, Measures, Pen, TimeAxis, between
-from handlers.pictures.plots import NOTES, Curve, Heat, Lane, Marks, Spans, Wave
+from handlers.pictures.plots import NOTES, Curve, Heat, Lane, Marks, Roll, Spans, Wave
+from handlers.pictures.rolls import built_roll
 from handlers.pictures.theme import HUES, Theme, hue, printable
 
 
@@ -31,6 +32,8 @@ def built(lane: Lane, time: TimeAxis, theme: Theme, ruler: Measures) -> Built:
     if isinstance(lane, Heat):
         draw_heat = partial(_heat, pen, lane)
         return Built(lane.name, 122 * lane.height, time, draw_heat, lane.unit)
+    if isinstance(lane, Roll):
+        return built_roll(lane, pen)
     return Built(lane.name, 122 * lane.height, time, partial(_curve, pen, lane), lane.unit)
 
 

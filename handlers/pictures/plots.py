@@ -155,7 +155,28 @@ class Curve:
     height: float = 1.0
 
 
-Lane = Wave | Marks | Spans | Heat | Curve
+@dataclass(frozen=True)
+class Roll:
+    """Notes as bars at their pitch: a piano roll. All sequences have one entry per note."""
+
+    #: Seconds.
+    starts: Times
+    ends: Times
+    #: MIDI note numbers.
+    pitches: Sequence[int] | NDArray[Any]
+    #: Who plays it: equal numbers have equal colours.
+    players: Sequence[int] | NDArray[Any]
+    #: How strong it is, 0 to 1.
+    strengths: Sequence[float] | NDArray[Any]
+    #: What the players are called, for the legend.
+    names: Mapping[int, str] = field(default_factory=dict)
+    #: What keys are called instead of their pitch (drums); then only those played have a row.
+    keys: Mapping[int, str] | None = None
+    name: str = ""
+    height: float = 1.0
+
+
+Lane = Wave | Marks | Spans | Heat | Curve | Roll
 
 
 @dataclass(frozen=True)

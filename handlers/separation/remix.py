@@ -89,7 +89,6 @@ class Remixed(Result):
     route="/v1/audio/remix",
     category="separation",
     tool=None,
-    documented=False,
     lane="gpu",
     engines=ENGINES,
     examples=[

@@ -17,7 +17,7 @@ from handlers.pictures.columns import Columns
 from handlers.pictures.png import palette_png
 from handlers.units import Pixels
 
-_BACKGROUND: Rgb = (15, 18, 22)
+_BACKGROUND = "#0f1216"
 #: Brightness of the peaks, of the line at zero; the body (RMS) has 1.
 _PEAKS, _ZERO = 0.6, 0.3
 #: Steps from background to full colour.
@@ -31,10 +31,18 @@ _ROWS = 64
 
 
 def _is_color(text: str) -> str:
+    if text == "transparent":
+        return text
     try:
         color(text)
     except BadParameter as wrong:
         raise ValueError(wrong.detail) from None
+    return text
+
+
+def _is_opaque(text: str) -> str:
+    if text == "transparent":
+        raise ValueError("the wave itself cannot be transparent")
     return text
 
 
@@ -43,8 +51,12 @@ class Waveform(Params):
 
     width: Pixels = Field(1280, ge=64, le=8192, description="Width of the picture.")
     height: Pixels = Field(720, ge=64, le=8192, description="Height of the picture.")
-    color: Annotated[str, AfterValidator(_is_color)] = Field(
+    color: Annotated[str, AfterValidator(_is_color), AfterValidator(_is_opaque)] = Field(
         "lime", description="Colour of the wave: a CSS colour name or #RRGGBB."
+    )
+    background: Annotated[str, AfterValidator(_is_color)] = Field(
+        _BACKGROUND,
+        description="What lies behind it: a colour, or `transparent` for pages of any colour.",
     )
 
 
@@ -62,6 +74,7 @@ class WaveformPicture(Result):
     examples=[
         Example("For a web page.", width=1200, height=200, color="#4aa3ff"),
         Example("As it comes."),
+        Example("For light and dark pages alike.", color="#2f7fd1", background="transparent"),
     ],
 )
 def waveform(sound: Blocks, p: Waveform) -> WaveformPicture:
@@ -75,13 +88,23 @@ def waveform(sound: Blocks, p: Waveform) -> WaveformPicture:
     if p.height < _LEAST_LANE * sound.channels:
         columns.merged()
     pixels = _drawn(columns, p.height)
+    wave = color(p.color)
+    opacity: list[int] = []
+    if p.background == "transparent":
+        colors = [wave] * _SHADES
+        opacity = np.linspace(0, 255, _SHADES).round().astype(int).tolist()
+    else:
+        colors = _mixed(color(p.background, field="background"), wave)
+    return WaveformPicture(picture=Png(palette_png(pixels, colors, opacity=opacity)))
+
+
+def _mixed(ground: Rgb, wave: Rgb) -> list[Rgb]:
+    """Steps from the one to the other."""
     red, green, blue = (
         np.linspace(dark, bright, _SHADES).round().astype(int).tolist()
-        for dark, bright in zip(_BACKGROUND, color(p.color), strict=True)
+        for dark, bright in zip(ground, wave, strict=True)
     )
-    return WaveformPicture(
-        picture=Png(palette_png(pixels, list(zip(red, green, blue, strict=True))))
-    )
+    return list(zip(red, green, blue, strict=True))
 
 
 def _drawn(columns: Columns, height: int) -> NDArray[np.uint8]:

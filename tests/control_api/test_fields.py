@@ -134,6 +134,19 @@ def test_a_list_of_sounds_says_how_many_it_needs(service):
         read(op, service, takes='[{"file_path": "a"}, {"file_path": "b"}]')
 
 
+def test_beside_a_json_body_the_query_may_carry_parameters_as_text(op, service):
+    form = Form(texts={"crossovers": ["200,2000"], "aggressive": ["on"]})
+    form.take_json({"file_path": "a", "trigger_file_path": "b", "bit_depth": 4})
+    service.stored |= {"a": b"x", "b": b"y"}
+    request = read_request(fields_of(op), form, {}, "job", service)
+
+    expected = {"crossovers": [200.0, 2000.0], "aggressive": True, "bit_depth": 4}
+    assert request.order.steps[0].params == expected
+    form.texts["aggressive"] = ["perhaps"]
+    with pytest.raises(MistypedParameter, match='aggressive = "perhaps"'):
+        read_request(fields_of(op), form, {}, "job", service)
+
+
 def test_a_parameter_may_not_be_called_like_a_source():
     class Wrong(Params):
         file_path: str = Field("", description="A path.")

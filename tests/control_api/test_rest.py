@@ -261,6 +261,64 @@ def test_a_json_body_is_checked_strictly(client, service, body, status, says):
     assert says in detail(answer)
 
 
+SONG = {"tempo_bpm": 90, "tracks": [{"notes": [{"pitch": 60, "duration_beats": 1}]}]}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(
+            {"body": json.dumps(SONG), "headers": {"Content-Type": "application/json"}},
+            id="as the body",
+        ),
+        pytest.param(multipart(("spec", json.dumps(SONG))), id="in a field of a form"),
+        pytest.param(
+            multipart(("tempo_bpm", "90"), ("tracks", json.dumps(SONG["tracks"]))),
+            id="field by field",
+        ),
+    ],
+)
+def test_a_document_comes_as_a_body_or_in_a_form_and_options_in_the_query(client, service, sent):
+    url = "/v1/midi/compose"
+    client.simulate_post(url, query_string="output_path=midi/song.mid", **sent)
+
+    order = ordered(service)
+    assert order.steps[0].params == SONG
+    assert order.delivery.name == "song.mid"
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        pytest.param("[]", "must be a JSON object", id="no object"),
+        pytest.param("{", "JSON", id="cut off"),
+        pytest.param("{}", "tracks is required", id="something missing"),
+        pytest.param('{"tempo_bpm": "fast", "tracks": []}', "tempo_bpm", id="a wrong type"),
+        pytest.param('{"tempo": 90, "tracks": []}', "no field tempo", id="an unknown name"),
+        pytest.param(
+            '{"tracks": [{"notes": [{"duration_beats": 1}]}]}',
+            "tracks[0].notes[0].pitch is required",
+            id="a note without a pitch",
+        ),
+    ],
+)
+def test_whatever_is_wrong_in_a_document_is_a_bad_request(client, spec, says):
+    for sent in (
+        multipart(("spec", spec)),
+        {"body": spec, "headers": {"Content-Type": "application/json"}},
+    ):
+        answer = client.simulate_post("/v1/midi/compose", **sent)
+        assert answer.status_code == 400, answer.text
+        assert says in detail(answer)
+
+
+def test_a_document_and_a_field_of_it_are_not_both_taken(client):
+    sent = multipart(("spec", json.dumps(SONG)), ("tempo_bpm", "80"))
+    answer = client.simulate_post("/v1/midi/compose", **sent)
+    assert answer.status_code == 400
+    assert "tempo_bpm is given beside spec and in it" in detail(answer)
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "status"),
     [
@@ -333,6 +391,16 @@ def test_a_picture_comes_back_as_a_picture(client, service):
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["content-disposition"] == 'attachment; filename="waveform.png"'
     assert ordered(service).delivery.exact
+
+
+@pytest.mark.parametrize(
+    ("asked", "ext"), [((), "mp4"), ((("container", "webm"),), "webm")], ids=["as it comes", "webm"]
+)
+def test_a_video_is_named_after_its_container(client, service, asked, ext):
+    body = multipart(SOUND, ("async_job", "true"), *asked)
+    answer = client.simulate_post("/v1/audio/visualize/video/waves", **body)
+    assert answer.status_code == 202
+    assert ordered(service).delivery.name.endswith(f".{ext}")
 
 
 def test_a_report_comes_back_as_json(client, service):
@@ -432,7 +500,7 @@ def test_a_sound_that_a_parameter_names_is_a_staged_one(client, service):
 @pytest.mark.parametrize(
     ("named", "status"),
     [
-        pytest.param("rooms/none.wav", 404, id="not there"),
+        pytest.param("rooms/none.wav", 400, id="not there"),
         pytest.param("../etc/passwd", 400, id="outside"),
     ],
 )
@@ -444,3 +512,40 @@ def test_a_named_sound_keeps_to_the_staging_area(client, service, named, status)
 
     assert answer.status_code == status, answer.text
     assert service.submitted == []
+
+
+# -- a SoundFont -------------------------------------------------------------------------------
+SCORE = ("file", "a.mid", b"MThd")
+
+
+def test_a_soundfont_is_a_staged_file(client, service):
+    service.stored["fonts/strings.sf2"] = b"RIFF"
+    answer = client.simulate_post(
+        "/v1/midi/render", **multipart(SCORE, ("soundfont_path", "fonts/strings.sf2"))
+    )
+
+    assert answer.status_code == 200, answer.text
+    (item,) = service.submitted[-1].order.steps[0].items["fonts"]
+    assert item.sound.path == Path("/staged/fonts/strings.sf2")
+    assert item.settings == {"name": "fonts/strings.sf2"}
+
+
+@pytest.mark.parametrize("named", ["fonts/none.sf2", "../etc/passwd", "/usr/share/x.sf2"])
+def test_a_soundfont_that_is_not_staged_is_a_400(client, service, named):
+    answer = client.simulate_post("/v1/midi/render", **multipart(SCORE, ("soundfont_path", named)))
+
+    assert answer.status_code == 400, answer.text
+    assert service.submitted == []
+
+
+def test_how_a_song_is_played_travels_in_the_query(client, service):
+    service.stored["s.sf2"] = b"RIFF"
+    song = {"tracks": [{"notes": [{"pitch": 60, "duration_beats": 1}]}]}
+    answer = client.simulate_post(
+        "/v1/midi/generate", json=song, params={"soundfont_path": "s.sf2", "gain": "0.8"}
+    )
+
+    assert answer.status_code == 200, answer.text
+    (step,) = service.submitted[-1].order.steps
+    assert step.params["gain"] == 0.8
+    assert step.items["fonts"][0].settings == {"name": "s.sf2"}

@@ -3,9 +3,11 @@ import pytest
 from pydantic import Field
 
 from handlers import chain
-from handlers.artifacts import Audio, Blocks, Midi, Png, Result
+from handlers.artifacts import Audio, Blocks, Midi, Png, Result, SourceFile
+from handlers.codecs.reader import open_sound
 from handlers.declare import Example, Params, Progress, describe
 from handlers.errors import BadParameter, Cancelled, CannotProcess, MissingInput
+from tests.sounds import tone, write_wav
 
 RATE = 8000
 MEMORY = 10_000_000
@@ -324,3 +326,32 @@ def test_notes_heard_in_a_sound_flow_on_and_the_sound_stays():
 def test_sound_and_midi_are_not_taken_for_each_other(funcs, message):
     with pytest.raises(BadParameter, match=message):
         chain.check_order([op(func) for func in funcs])
+
+
+def name_of(file: SourceFile) -> Count:
+    """Look at the file without reading the sound."""
+    return Count(frames=len(file.file.name))
+
+
+def test_a_step_on_the_file_gets_the_very_file_and_the_sound_passes(tmp_path):
+    sound = open_sound(write_wav(tone(seconds=0.1), tmp_path / "four.wav"))
+    steps = [chain.Step(o, o.read_params({})) for o in (op(level), op(name_of))]
+    desk = chain.Desk(lambda: tmp_path, MEMORY)
+    monitor = chain.Monitor(lambda fraction, label: None, 1)
+
+    outcome = chain.run(sound, steps[1:], desk, monitor)
+    assert outcome.reports[0].facts == {"frames": len("four.wav")}
+    assert not outcome.changed
+
+    with pytest.raises(BadParameter, match="must stand before every step that changes"):
+        chain.run(sound, steps, desk, monitor)
+    with pytest.raises(BadParameter, match="must stand before every step that changes"):
+        chain.run(sound, steps[1:], desk, monitor, changed=True)
+    with pytest.raises(BadParameter):
+        chain.run(tone().blocks(), steps[1:], desk, monitor)
+
+
+def test_the_order_of_such_steps_is_checked_before_anything_runs():
+    chain.check_order([op(name_of), op(level)])
+    with pytest.raises(BadParameter, match="must stand before"):
+        chain.check_order([op(level), op(name_of)])

@@ -40,12 +40,14 @@ def test_more_than_a_thousand_parts_still_sort_by_name():
 def test_silence_is_left_out_and_what_is_between_kept_to_the_sample(size):
     loud = sound(np.full(4800, 0.5))
     audio = one_after_another(
-        silence(seconds=0.3), loud, silence(seconds=0.5), loud, silence(seconds=0.2), loud
-    )
+        silence(seconds=0.5), loud, silence(seconds=0.5), loud, silence(seconds=0.2), loud,
+        silence(seconds=0.1),
+    )  # fmt: skip
     out, parts = parts_of(audio, size, mode="silence", min_duration_sec=0.5)
     assert out.descriptor() == {"segments": 2, "mode": "silence"}
     np.testing.assert_array_equal(parts["segment_000"], loud.samples)
-    assert parts["segment_001"].shape[1] == 4800 + 9600 + 4800
+    # What is quiet for less than half a second is no silence, at the end neither.
+    assert parts["segment_001"].shape[1] == 4800 + 9600 + 4800 + 4800
 
 
 def test_one_loud_channel_is_enough():

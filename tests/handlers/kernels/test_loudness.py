@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from handlers.kernels.loudness import Meter, channel_weights
+from handlers.kernels.loudness import Meter, as_lufs, channel_weights
 from tests.sounds import (
     as_blocks,
     clicks,
@@ -76,6 +76,32 @@ def test_the_maxima_are_those_of_the_loudest_window():
     meter = metered(levels((-40, 5), (-20, 0.4), (-40, 5), rate=48000), true_peak=False)
     assert meter.momentary_max == pytest.approx(-20, abs=0.1)
     assert meter.short_term_max == pytest.approx(-20 - 8.75, abs=0.35)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 44100])
+def test_400_ms_anywhere_are_heard_whole_and_found(rate):
+    # The nearest window begins 5 ms away at most, and misses a bit more than 1 % of the burst.
+    for start in (0.5, 1.0437, 2.005, 3.3333):
+        audio = levels((-120, start), (-20, 0.4), (-120, 1), rate=rate)
+        meter = metered(audio, 999, true_peak=False)
+        assert meter.momentary_max == pytest.approx(-20, abs=0.1)
+        assert meter.momentary_max_at / rate == pytest.approx(start, abs=0.0062)
+
+
+def test_a_window_counts_as_soon_as_it_is_whole():
+    # 410 ms: the loud part begins 10 ms in, and its window ends where the sound does.
+    audio = levels((-120, 0.01), (-20, 0.4), rate=48000)
+    assert metered(audio).momentary_max_at == 480
+    assert metered(audio.like(audio.samples[:, :-1])).momentary_max_at == 0
+
+
+def test_curves_have_a_window_every_100_ms():
+    meter = metered(levels((-20, 2), (-40, 3), rate=48000), true_peak=False)
+    momentary, short_term = as_lufs(meter.momentary()), as_lufs(meter.short_term())
+    assert (momentary.size, short_term.size) == (50 - 3, 50 - 29)
+    assert momentary[:17] == pytest.approx([-20] * 17, abs=0.1)
+    assert momentary[21:] == pytest.approx([-40] * 26, abs=0.1)
+    assert as_lufs(np.zeros(1))[0] < -120
 
 
 @pytest.mark.parametrize(

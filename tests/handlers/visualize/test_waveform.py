@@ -1,7 +1,9 @@
+import io
 import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from handlers.errors import BadParameter
 from handlers.registry import find
@@ -134,3 +136,25 @@ def test_peaks_beyond_full_scale_stay_in_their_lane():
     picture = bright(drawn(audio, width=64, height=128))
     assert picture[:64].all()
     assert not picture[66:94].any()
+
+
+def test_the_background_may_be_light():
+    picture = drawn(silence(), width=64, height=64, background="white", color="navy")
+    assert (picture[:30] == 255).all()
+    assert picture[31:33].max() < 255
+
+
+def test_a_transparent_background_is_clear_and_the_wave_is_not():
+    data = waveform(
+        as_blocks(tone(peak_db=0), 1000),
+        Waveform(width=64, height=64, color="navy", background="transparent"),
+    ).picture.data
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+    assert not pixels[0, :, 3].any()
+    assert (pixels[28:36, :, 3] == 255).all()
+    assert (pixels[..., :3] == (0, 0, 128)).all()
+
+
+def test_a_transparent_wave_is_refused():
+    with pytest.raises(BadParameter, match="color"):
+        find("waveform").read_params({"color": "transparent"})

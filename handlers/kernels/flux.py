@@ -1,0 +1,183 @@
+"""The inner loops of onset detection: bands of a spectrum, how much they rise, how sharp it is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from handlers.artifacts import Samples
+from handlers.kernels.jit import OUT_ROW, OUT_ROWS, ROW, ROWS, STATE, VECTOR, kernel
+
+_SPECTRA = types.Array(types.complex64, 2, "C", readonly=True)
+_COUNTS = types.Array(types.int64, 1, "C", readonly=True)
+_PLACES = types.Array(types.float64, 1, "C", readonly=True)
+_OUT_PLACES = types.Array(types.float64, 1, "C")
+_OFFSETS = types.Array(types.uint8, 1, "C", readonly=True)
+_OUT_OFFSETS = types.Array(types.uint8, 1, "C")
+
+
+@kernel(types.void(_SPECTRA, _COUNTS, _COUNTS, ROW, types.boolean, OUT_ROWS), fast=VECTOR)
+def bands(
+    spectra: NDArray[np.complex64],
+    first: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    weights: Samples,
+    root: bool,
+    out: Samples,
+) -> None:
+    """Weighted sums of magnitudes.
+
+    Args:
+        spectra: `(frames, bins)`.
+        first: the first bin of each band, rising.
+        ends: where each band's weights end in `weights`, which holds all of them in a row.
+        weights: of the bins of each band.
+        root: add up square roots of magnitudes.
+        out: `(frames, bands)`.
+    """
+    low = first.min()
+    high = first[-1] + ends[-1] - (ends[-2] if ends.size > 1 else 0)
+    size = np.empty(spectra.shape[1], np.float32)
+    for frame in range(spectra.shape[0]):
+        for k in range(low, high):
+            value = spectra[frame, k]
+            size[k] = math.sqrt(value.real * value.real + value.imag * value.imag)
+        if root:
+            for k in range(low, high):
+                size[k] = math.sqrt(size[k])
+        start = 0
+        for band in range(first.size):
+            total = np.float32(0)
+            for i in range(start, ends[band]):
+                total += weights[i] * size[first[band] + i - start]
+            out[frame, band] = total
+            start = ends[band]
+
+
+@kernel(types.void(ROWS, types.float32, types.int64, _COUNTS, OUT_ROWS))
+def rises(size: Samples, scale: float, lag: int, groups: NDArray[np.int64], out: Samples) -> None:
+    """How much the level of bands rises within `lag` frames, added up by group of bands.
+
+    What rises in a band is counted against the highest of it and its two neighbours:
+    a voice that wavers does not begin anew (the maximum filter of SuperFlux).
+
+    Args:
+        size: `(lag + frames, bands)` magnitudes; the first `lag` only to compare with.
+        scale: magnitudes are multiplied by it and compressed to `log10(1 + x)`.
+        lag: frames.
+        groups: which group a band belongs to.
+        out: `(groups, frames)`.
+    """
+    frames, count = size.shape
+    level = np.empty((frames, count), np.float32)
+    for frame in range(frames):
+        for band in range(count):
+            level[frame, band] = math.log10(np.float32(1) + scale * size[frame, band])
+    out[:] = 0
+    for frame in range(lag, frames):
+        for band in range(count):
+            before = level[frame - lag, band]
+            if band > 0:
+                before = max(before, level[frame - lag, band - 1])
+            if band < count - 1:
+                before = max(before, level[frame - lag, band + 1])
+            rise = level[frame, band] - before
+            if rise > 0:
+                out[groups[band], frame - lag] += rise
+
+
+@kernel(types.void(ROW, types.int64, STATE, OUT_ROW, _OUT_OFFSETS))
+def energies(
+    samples: Samples,
+    hop: int,
+    state: NDArray[np.float64],
+    out: Samples,
+    offsets: NDArray[np.uint8],
+) -> None:
+    """Energy of every `hop` samples after pre-emphasis, which shows attacks.
+
+    Args:
+        samples: a multiple of `hop`.
+        hop: samples per value, at most 256.
+        state: the sample before the first one; left as it has to be for the next call.
+        out: one value for each `hop`.
+        offsets: where in each hop its energy begins: the first sample with a quarter of
+            the strongest one's.
+    """
+    before = np.float32(state[0])
+    edge = np.empty(hop, np.float32)
+    for i in range(out.size):
+        total = np.float32(0)
+        most = np.float32(0)
+        for k in range(hop):
+            sample = samples[i * hop + k]
+            rise = sample - np.float32(0.95) * before
+            before = sample
+            edge[k] = rise * rise
+            total += edge[k]
+            most = max(most, edge[k])
+        out[i] = total
+        first = 0
+        while edge[first] < np.float32(0.25) * most:
+            first += 1
+        offsets[i] = first
+    state[0] = before
+
+
+@kernel(
+    types.void(
+        ROW, _OFFSETS, types.int64, _PLACES, types.int64, types.int64, types.int64,
+        _OUT_PLACES, _OUT_PLACES,
+    )
+)  # fmt: skip
+def attacks(
+    energy: Samples,
+    offsets: NDArray[np.uint8],
+    hop: int,
+    around: NDArray[np.float64],
+    reach: int,
+    before: int,
+    after: int,
+    places: NDArray[np.float64],
+    sharpness: NDArray[np.float64],
+) -> None:
+    """Where, near each of some places, energy rises most suddenly.
+
+    Args:
+        energy, offsets, hop: from `energies`.
+        around: places to look at, in samples.
+        reach: how far an attack may lie from them, in hops.
+        before, after: how many hops are compared on either side of an edge.
+        places: the sample after the edge with which what is loud begins.
+        sharpness: natural logarithm of energy after over energy before.
+    """
+    width = 2 * reach + before + after
+    total = np.empty(width + 1, np.float64)
+    for number in range(around.size):
+        first = math.floor(around[number] / hop + 0.5) - reach - before
+        total[0] = 0
+        for k in range(width):
+            i = first + k
+            total[k + 1] = total[k] + (energy[i] if 0 <= i < energy.size else 0.0)
+        floor = 1e-3 * total[width] / width + 1e-18
+        best, place, sharp = -1.0, before + reach, 0.0
+        for k in range(before, before + 2 * reach + 1):
+            quiet = (total[k] - total[k - before]) / before
+            loud = (total[k + after] - total[k]) / after
+            rise = math.log((loud + floor) / (quiet + floor))
+            value = rise * math.sqrt(max(loud - quiet, 0.0))
+            if value > best:
+                best, place, sharp = value, k, rise
+        # Resamplers and encoders ring before an attack: it begins where it is nearly loud.
+        most = 0.0
+        for k in range(place, place + after):
+            most = max(most, total[k + 1] - total[k])
+        while place < width - 1 and total[place + 1] - total[place] < 0.1 * most:
+            place += 1
+        i = first + place
+        inside = offsets[i] if 0 <= i < offsets.size else 0
+        places[number] = i * hop + inside
+        sharpness[number] = sharp

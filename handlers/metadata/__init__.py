@@ -1,0 +1,1 @@
+"""Tags and what else a container holds."""

@@ -1,0 +1,1 @@
+"""Operations that write, read, change and render MIDI."""

@@ -1,0 +1,1 @@
+"""Find speech and who speaks."""
