@@ -12,4 +12,4 @@ lock() {
 }
 lock base --excludes excludes.txt --override overrides.txt "$@"
 lock dev --excludes excludes.txt --override overrides.txt "$@"
-lock engines --excludes engines-excludes.txt --override engines-overrides.txt "$@"
+lock engines --excludes engines-excludes.txt --override overrides.txt "$@"
