@@ -320,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = load_run(given.run, settings)
 
     def say(loaded: list[Loaded]) -> None:
-        link.send({"do": "shelf", "loaded": [asdict(one) for one in loaded]})
+        link.send({"do": "shelf", "loaded": [asdict(one) for one in loaded], "spent": shelf.spent})
 
     shelf = shelf_of(settings, resolved_device(settings.device), say)
     link.unload = lambda slugs: [shelf.evict(slug) for slug in slugs]
