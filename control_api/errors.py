@@ -25,6 +25,8 @@ STATUS: dict[type[AudiollaError], int] = {
     errors.UnreadableInput: 400,
     errors.BadParameter: 400,
     errors.CannotProcess: 400,
+    errors.UrlRefused: 400,
+    errors.TransferFailed: 400,
     errors.NoSuchFile: 404,
     errors.UnknownOperation: 404,
     errors.UnknownEngine: 404,

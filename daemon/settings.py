@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,8 +21,10 @@ from pydantic import (
     JsonValue,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
+from daemon.urls import Mode, check_pattern
 from handlers.units import Unit
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -48,6 +51,8 @@ def read_list(value: Any) -> Any:
 Duration = Annotated[float, BeforeValidator(read_duration), Unit("s")]
 Names = Annotated[list[str], BeforeValidator(read_list)]
 ByteCount = Annotated[int, Unit("bytes")]
+Hosts = Annotated[list[Annotated[str, AfterValidator(check_pattern)]], BeforeValidator(read_list)]
+Schemes = Annotated[list[Literal["https", "http"]], BeforeValidator(read_list)]
 
 
 def _setting(
@@ -141,6 +146,28 @@ class Settings(BaseModel):
         "nothing.",
         ge=0,
     )
+    fetch_mode: Mode = _setting(
+        "disabled",
+        "Policy for file_url and output_url: disabled refuses every URL, allowlist takes the hosts "
+        "of AUDIOLLA_FETCH_HOSTS, denylist takes all others.",
+    )
+    fetch_hosts: Hosts = _setting(
+        [], "Host patterns: a name, an address, or *.suffix for the sub-domains of a name."
+    )
+    fetch_schemes: Schemes = _setting(
+        ["https"], "URL schemes that are allowed: https, http.", min_length=1
+    )
+    fetch_allow_private: bool = _setting(
+        False,
+        "Allow URLs (of webhooks too) with private, loopback and other not public addresses.",
+    )
+    fetch_timeout: Duration = _setting(
+        30.0, "Time that one fetch or upload may take as a whole.", gt=0
+    )
+    fetch_max_redirects: int = _setting(5, "Redirects followed per fetch.", ge=0, le=20)
+    fetch_workers: int = _setting(
+        4, "Processes that fetch and upload, started when a URL is first used.", ge=1, le=64
+    )
     rescan_interval: Duration = _setting(
         2.0, "How often a hot folder is looked through whatever events say.", ge=0.05
     )
@@ -157,6 +184,12 @@ class Settings(BaseModel):
         if unknown:
             raise ValueError(f"{', '.join(unknown)}: no such engine; known: {', '.join(engines())}")
         return slugs
+
+    @model_validator(mode="after")
+    def _hosts_to_allow(self) -> Settings:
+        if self.fetch_mode == "allowlist" and not self.fetch_hosts:
+            raise ValueError("AUDIOLLA_FETCH_MODE = allowlist needs AUDIOLLA_FETCH_HOSTS")
+        return self
 
     # -- places below the data directory -------------------------------------------------
     @property
@@ -254,6 +287,9 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
         settings = Settings.model_validate(raw)
     except ValidationError as wrong:
         for error in wrong.errors():
+            if not error["loc"]:
+                problems.append(error["msg"].removeprefix("Value error, "))
+                continue
             name = str(error["loc"][0])
             hidden = "(secret)" if name in _SECRET else repr(error["input"])
             problems.append(f"{environment_name(name)} = {hidden}: {error['msg']}")

@@ -111,6 +111,17 @@ class StorageFailed(AudiollaError):
     transient = True
 
 
+class UrlRefused(AudiollaError):
+    """A URL that this server does not talk to; the detail says which rule refused it."""
+
+
+class TransferFailed(AudiollaError):
+    """A URL did not give, or did not take, what it was asked to."""
+
+    #: Asking again later may help; whether that is done is for whoever asked to say.
+    may_pass = False
+
+
 class WorkerKilled(AudiollaError):
     """The job ended its worker process more often than is allowed."""
 
