@@ -6,10 +6,10 @@ been built whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,11 +25,11 @@ from handlers.errors import (
     MissingInput,
     MistypedParameter,
     NoSuchFile,
+    TransferFailed,
     UnreadableInput,
+    UrlRefused,
 )
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder, named_items
-
-FETCH_DISABLED = "this server does not fetch from or send to URLs (AUDIOLLA_FETCH_MODE is disabled)"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_request(
     params = op.read_params(_raw_params(fields, form, path_params), strict=form.is_json)
     service.check_engines(op.needs(params))
     background = bool(_typed(bool, "async_job", form) or False)
-    webhook_url = _webhook_url(form)
+    webhook_url = _webhook_url(form, service)
     target = _encoding(fields, form)
     kind = op.kind_for(params)
     ext = extension(kind, params, target)
@@ -154,18 +154,23 @@ def _encoding(fields: Fields, form: Form) -> Encoding:
     )
 
 
-def _webhook_url(form: Form) -> str | None:
+def _webhook_url(form: Form, service: Service) -> str | None:
     url = form.text("webhook_url")
-    if url is None:
-        return None
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
-    except ValueError:
-        good = False
-    if not good or not url.isascii() or not url.isprintable() or " " in url:
-        raise BadParameter(f"webhook_url = {url!r} is no http or https URL", field="webhook_url")
+    if url is not None:
+        with about_url("webhook_url", "webhook_url"):
+            service.check_webhook(url)
     return url
+
+
+@contextmanager
+def about_url(label: str, field: str) -> Iterator[None]:
+    """Say which URL a refusal is about."""
+    try:
+        yield
+    except UrlRefused as refused:
+        raise UrlRefused(f"{label} is refused: {refused.detail}", field=field) from None
+    except TransferFailed as failed:
+        raise TransferFailed(f"{label}: {failed.detail}", field=field) from None
 
 
 def _destination(
@@ -184,13 +189,15 @@ def _destination(
     path, url = form.text("output_path"), form.text("output_url")
     if path is not None and url is not None:
         raise BadParameter("give output_path or output_url, not both", field="output_url")
-    if url is not None:
-        raise BadParameter(f"output_url is refused: {FETCH_DISABLED}", field="output_url")
     # Which files a report gives, if any, and so their extensions, only its step knows.
     how: dict[str, Any] = {"encoding": target, "bundle": kind == "zip"}
     if kind == "json":
         how |= {"sound": "changed", "bare": path is None}
     dot_ext = "" if kind == "json" else f".{ext}"
+    if url is not None:
+        with about_url("output_url", "output_url"):
+            delivery = service.remote_delivery(job_id, f"{op.name}{dot_ext}", {"": url})
+        return delivery.model_copy(update=how), None
     if path is None and background:
         path = f"jobs/{job_id}{dot_ext}"
     if path is None:
@@ -227,7 +234,8 @@ def _sound(sound: SoundFields, form: Form, job_id: str, service: Service) -> Sou
                 field=sound.upload,
             )
         return _uploaded(upload, sound.upload)
-    return _named(given[0], form.text(given[0]) or "", sound.path, job_id, service)
+    name = given[0]
+    return _named(name, form.text(name) or "", job_id, service, label=name, field=name)
 
 
 def _uploaded(upload: Upload, field: str) -> SoundRef:
@@ -236,9 +244,13 @@ def _uploaded(upload: Upload, field: str) -> SoundRef:
     return SoundRef(path=upload.path, name=upload.name)
 
 
-def _named(field: str, value: str, path_field: str, job_id: str, service: Service) -> SoundRef:
-    if field != path_field:
-        raise BadParameter(f"{field} is refused: {FETCH_DISABLED}", field=field)
+def _named(
+    source: str, value: str, job_id: str, service: Service, *, label: str, field: str
+) -> SoundRef:
+    """A sound by its path or by its URL, as the name of its source says."""
+    if source.endswith("_url"):
+        with about_url(label, field):
+            return service.remote_sound(job_id, value, label=label, field=field)
     try:
         return service.staged_sound(job_id, value)
     except AudiollaError as wrong:
@@ -292,7 +304,11 @@ def _item(declared: Input, given: Any, which: str, job_id: str, service: Service
     if not isinstance(source, str):
         raise BadParameter(f"{which}: {field} must be text", field=declared.name)
     try:
-        sound = _named(field, source, "file_path", job_id, service)
+        sound = _named(
+            field, source, job_id, service, label=f"{which}: {field}", field=declared.name
+        )
+    except (UrlRefused, TransferFailed):
+        raise  # says already which entry it is about
     except AudiollaError as wrong:
         raise type(wrong)(f"{which}: {wrong.detail}", field=declared.name) from None
     return ItemRef(sound=sound, settings=checked.model_dump(mode="json", exclude_unset=True))

@@ -40,6 +40,8 @@ class Output:
     part: str | None = None
     #: Its path inside the staging area; None for a file anywhere else.
     staged: str | None = None
+    #: The URL that it was sent to, without what may be secret in it.
+    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,32 @@ class Service(Protocol):
 
         Raises:
             BadPath, NoSuchFile, UnreadableInput (empty), TooLarge.
+        """
+
+    def remote_sound(self, job_id: str, url: str, *, label: str, field: str) -> SoundRef:
+        """A reference to what a URL holds; it is fetched before the job begins.
+
+        Args:
+            label: how messages call it, e.g. `track 1: file_url`.
+            field: the field that an error is about.
+
+        Raises:
+            UrlRefused: the fetch policy refuses it.
+            TransferFailed: its host has no address.
+        """
+
+    def remote_delivery(self, job_id: str, filename: str, urls: Mapping[str, str]) -> Delivery:
+        """Delivery to URLs, by the name of the part; an empty name for what the job is about.
+
+        Raises:
+            UrlRefused, TransferFailed: as `remote_sound`.
+        """
+
+    def check_webhook(self, url: str) -> None:
+        """Refuse a webhook that would not be delivered.
+
+        Raises:
+            UrlRefused: the policy for webhooks refuses it.
         """
 
     def reply_delivery(self, job_id: str, filename: str) -> Delivery:

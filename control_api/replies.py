@@ -37,11 +37,18 @@ def answer_json(resp: falcon.Response, body: Any, status: int = 200) -> None:
 
 
 def answer(
-    resp: falcon.Response, op: Operation, job: Job, service: Service, *, as_json: bool = False
+    resp: falcon.Response,
+    op: Operation,
+    job: Job,
+    service: Service,
+    *,
+    as_json: bool = False,
+    url: str | None = None,
 ) -> None:
     """Answer a request whose job has ended.
 
-    With `as_json`, a sound that a report gives is not the reply but in it, as base64.
+    With `as_json`, a sound that a report gives is not the reply but in it, as base64. `url` is
+    the whole `output_url`, which only whoever gave it gets to see again.
 
     Raises:
         AudiollaError: the one that the job ended with.
@@ -50,8 +57,10 @@ def answer(
         raise error_of_job(job)
     resp.set_header("X-Job-Id", job.id)
     output = _main_output(op, job)
-    if output is None or output.staged is not None or (op.kind == "json" and as_json):
-        answer_json(resp, result_of(job))
+    elsewhere = output is None or output.staged is not None or output.url is not None
+    if elsewhere or output is None or (op.kind == "json" and as_json):
+        result = result_of(job)
+        answer_json(resp, result | {"url": url} if url and "url" in result else result)
         return
     resp.content_type = output.media_type
     resp.set_header("Content-Disposition", attachment(output.path.name))
@@ -77,10 +86,11 @@ def result_of(job: Job) -> dict[str, Any]:
     output = _main_output(op, job) if op is not None else None
     if output is not None:
         result |= {"path": output.staged} if output.staged else {}
+        result |= {"url": output.url} if output.url else {}
         result |= {"size": output.size}
     if job.output_format is not None and (op is None or op.changes_sound):
         result["output_format"] = job.output_format
-    result |= {k: v for k, v in job.descriptor.items() if k not in ("path", "size")}
+    result |= {k: v for k, v in job.descriptor.items() if k not in ("path", "url", "size")}
     if op is None:
         result["outputs"] = [_output_object(o) for o in job.outputs]
         result["steps"] = list(job.steps)
@@ -138,7 +148,9 @@ def _placed(op: Operation, job: Job) -> dict[str, Any]:
     first = next(iter(op.extras), None)
     for output in job.outputs:
         name = output.part or next(n for n, kind in op.extras.items() if kind in (Blocks, Audio))
-        if output.staged is None:
+        if output.url is not None:
+            told |= {"url": output.url, "size": output.size}
+        elif output.staged is None:
             if output.size > MAX_INLINE:
                 raise TooLarge(
                     f"{name} has {output.size} bytes, and {MAX_INLINE} may be part of a JSON "
@@ -159,6 +171,7 @@ def _placed(op: Operation, job: Job) -> dict[str, Any]:
 def _output_object(output: Output) -> dict[str, Any]:
     shown = {
         "path": output.staged,
+        "url": output.url,
         "file": output.path.name,
         "size": output.size,
         "role": output.role,

@@ -74,7 +74,9 @@ def taker(op: Operation, service: Service, waiting: WaitingRoom) -> Callable[...
                     job = service.wait(job_id, _gone(req))
                 # Only who asks for nothing but JSON gets sound inside of it.
                 as_json = req.get_header("Accept", default="") == falcon.MEDIA_JSON
-                answer(resp, op, job, service, as_json=as_json)
+                delivery = submission.order.delivery
+                url = delivery.urls.get("") if delivery else None
+                answer(resp, op, job, service, as_json=as_json, url=url)
         except BaseException:
             service.discard(job_id)
             raise

@@ -21,10 +21,10 @@ from typing import Any
 import orjson
 
 from daemon.execution import Claim, HandOver, Intent
+from daemon.jobs import QueueLane
 from daemon.settings import Settings
 from daemon.shelves import go_offline, resolved_device, shelf_of
 from handlers.chain import Recall
-from handlers.engines.declare import Lane
 from handlers.engines.shelf import Shelf
 from handlers.errors import AudiollaError, Cancelled
 
@@ -35,7 +35,7 @@ class DirectContext:
     def __init__(self, scratch: Path, settings: Settings, shelf: Shelf, tell: Any) -> None:
         self.scratch = scratch
         self.settings = settings
-        self.lane: Lane = "cpu"
+        self.lane: QueueLane = "cpu"
         # Only the daemon keeps things: a command leaves nothing behind but what it was asked for.
         self.recall: Recall | None = None
         self.shelf = shelf

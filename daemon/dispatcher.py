@@ -23,14 +23,14 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from daemon import wire
 from daemon.clock import Clock, SystemClock
 from daemon.desk import Client, Desk
 from daemon.faults import Fault, UnusableDatabase
 from daemon.held import Held
-from daemon.jobs import LANES
+from daemon.jobs import LANES, QueueLane
 from daemon.lanes import Lanes, Worker
 from daemon.litter import Litter
 from daemon.queue import Policy, Queue
@@ -40,9 +40,6 @@ from daemon.spawn import read_settings
 from daemon.store import Store
 from daemon.timers import Timers
 from daemon.wire import Channel, Closed
-
-if TYPE_CHECKING:
-    from handlers.engines.declare import Lane
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +115,7 @@ class Dispatcher:
         #: Seconds that jobs of an endpoint have taken lately.
         self._typical: dict[str, float] = {}
         #: Estimated seconds of the job that each lane was given last.
-        self._lately: dict[Lane, float] = dict.fromkeys(LANES, 1.0)
+        self._lately: dict[QueueLane, float] = dict.fromkeys(LANES, 1.0)
         #: Channels whose other side did not take everything.
         self._slow: set[Channel] = set()
         self._saving = False
@@ -243,10 +240,12 @@ class Dispatcher:
         channel.close()
 
     # -- handing out -------------------------------------------------------------------------
-    def _assign(self, lane: Lane) -> None:
+    def _assign(self, lane: QueueLane) -> None:
         """Choose who gets what is next, as long as somebody can take it."""
         if self._draining or self._reserve.spent or not self._queue.has_ready(lane):
             return
+        if lane == "net":
+            self._lanes.widen_net()
         workers = self._lanes.serving(lane)
         # Only as many jobs are looked up as are likely to be taken.
         each = max(1, min(self._prefetch, int(_POCKET_SECONDS / max(self._lately[lane], 1e-6))))
@@ -359,7 +358,9 @@ class Dispatcher:
             case "finished":
                 # The worker's own clock: ours would count the waiting for our disk as work.
                 self._learn(held, message["took"])
-                queue.complete(held, message["result"], scratch=message["scratch"])
+                # One that was carried to another process may have left something in the first.
+                scratch = message["scratch"] or held.errands is not None
+                queue.complete(held, message["result"], scratch=scratch)
             case "cancelled":
                 queue.end_cancelled(held, "cancelled while it ran")
             case "failed" | "handover" if unwanted:

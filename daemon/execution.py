@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from daemon.jobs import QueueLane
 from daemon.settings import Settings
 from handlers.chain import Recall
-from handlers.engines.declare import Lane
 from handlers.engines.shelf import Shelf
 from rules.orders import WirePath
 
@@ -46,6 +46,36 @@ class Intent(_Plain):
     result: dict[str, Any]
 
 
+class FetchErrand(_Plain):
+    """A sound that is fetched before the job begins."""
+
+    url: str
+    #: Where it is put; a file that is there has been fetched.
+    path: WirePath
+    #: How messages call it (`track 1: file_url`), and the field that an error is about.
+    label: str
+    field: str
+
+
+class SendErrand(_Plain):
+    """A file of the job that is sent to a URL."""
+
+    url: str
+    #: Which of several named files; empty for the one that the job is about.
+    part: str = ""
+
+
+class Errands(_Plain):
+    """What the network workers do before and after the work itself."""
+
+    fetch: list[FetchErrand] = []
+    send: list[SendErrand] = []
+    #: Lane of the work's first step.
+    lane: QueueLane = "cpu"
+    #: Nobody waits: a transfer that failed for a reason that may pass is tried again.
+    patient: bool = False
+
+
 class Claim(_Plain):
     """One job as handed to a worker."""
 
@@ -61,6 +91,8 @@ class Claim(_Plain):
     finished: list[dict[str, Any]] = []
     #: Set when an earlier attempt died while its files were being renamed.
     intent: Intent | None = None
+    #: What goes over the network before and after the work.
+    errands: Errands | None = None
 
 
 class Finished(_Plain):
@@ -73,7 +105,7 @@ class HandOver(_Plain):
     """The next step belongs to another lane; the sound so far waits in a scratch file."""
 
     next_step: int
-    lane: Lane
+    lane: QueueLane
     carried: WirePath | None
     finished: list[dict[str, Any]]
 
@@ -89,7 +121,7 @@ class Context(Protocol):
         """Directory of this job alone; removed when the job has ended."""
 
     #: The lane of this worker.
-    lane: Lane
+    lane: QueueLane
 
     #: What analyses found before; None keeps nothing.
     recall: Recall | None

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from daemon.jobs import QueueLane
 from handlers.errors import DISK_FULL, STORAGE_AWAY, AudiollaError
-
-if TYPE_CHECKING:
-    from handlers.engines.declare import Lane
 
 #: Class names, because the library that raises them is not imported here.
 _OUT_OF_MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})
@@ -38,7 +35,7 @@ class Fault:
     op: str | None = None
 
 
-def fault_of(error: BaseException, lane: Lane) -> Fault:
+def fault_of(error: BaseException, lane: QueueLane) -> Fault:
     """Describe an error that ended a job.
 
     Args:

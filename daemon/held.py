@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
-if TYPE_CHECKING:
-    from handlers.engines.declare import Lane
+from daemon.jobs import QueueLane
 
 #: Columns of a job that can start, in the order of the fields of `Held`.
 READY_COLUMNS: Final = (
     *("seq", "id", "order", "lane", "next_step", "carried", "finished", "intent", "priority"),
     *("vtime", "share", "weight", "cost", "group", "group_limit", "endpoint", "attempt"),
-    *("max_attempts", "retries", "deaths"),
+    *("max_attempts", "retries", "deaths", "errands"),
 )
 
 
@@ -25,7 +24,7 @@ class Held:
     seq: int
     id: str
     order: str
-    lane: Lane
+    lane: QueueLane
     next_step: int
     carried: str | None
     #: JSON as stored; it is passed on, never read here.
@@ -44,6 +43,8 @@ class Held:
     max_attempts: int
     retries: int
     deaths: int
+    #: JSON as stored.
+    errands: str | None
     #: Name and pid of its worker.
     worker: str = ""
     #: When it began, on both clocks; set again when its predecessor in the pocket has ended.
@@ -66,4 +67,6 @@ class Held:
             claim["finished"] = orjson.Fragment(self.finished or "[]")
         if self.intent is not None:
             claim["intent"] = orjson.Fragment(self.intent)
+        if self.errands is not None:
+            claim["errands"] = orjson.Fragment(self.errands)
         return claim

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import uuid_utils
-
-if TYPE_CHECKING:
-    from handlers.engines.declare import Lane
 
 State = Literal["pending", "running", "completed", "failed", "cancelled"]
 Source = Literal["folder", "rest", "mcp", "schedule", "cli"]
 CancelOutcome = Literal["cancelled", "cancelling", "delivering", "ended"]
 """`cancelling`: a worker has been told. `delivering`: too late, its files are on their way."""
 
-#: Every lane; spelled out, because what declares them imports numpy, which a queue does not need.
-LANES: Final[tuple[Lane, ...]] = ("cpu", "gpu")
+QueueLane = Literal["cpu", "gpu", "net"]
+"""Which workers a job waits for: those of its operations' lanes, or those that fetch and send.
+
+The first two are `handlers.engines.declare.Lane`; spelled out, because what declares them imports
+numpy, which a queue does not need."""
+
+LANES: Final[tuple[QueueLane, ...]] = get_args(QueueLane)
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 
 STATES: Final[tuple[State, ...]] = get_args(State)
@@ -95,7 +97,7 @@ class NewJob:
     #: Name of the (first) sound, as its owner knows it.
     input_name: str = ""
     #: Lane of its first step.
-    lane: Lane = "cpu"
+    lane: QueueLane = "cpu"
     #: Higher runs first.
     priority: int = 0
     #: Whose turn it uses up: jobs of one share queue behind each other, shares take turns.
@@ -116,6 +118,9 @@ class NewJob:
     idempotency_key: str | None = None
     #: Receives the finished job.
     webhook_url: str | None = None
+    #: `execution.Errands` as JSON: what is fetched before it and sent after it. Kept apart from
+    #: the order, because URLs may hold secrets: forgotten when the job has completed.
+    errands: str | None = None
 
     def __post_init__(self) -> None:
         if self.lane not in LANES:
@@ -147,9 +152,9 @@ class Job:
     #: `rules.orders.Order` as JSON.
     order: str
     #: Lane of its first step.
-    first_lane: Lane
+    first_lane: QueueLane
     #: Lane of the next segment.
-    lane: Lane
+    lane: QueueLane
     #: Steps before this one are finished.
     next_step: int
     #: Scratch file with the sound that the finished steps left, as `WirePath` text.
@@ -206,6 +211,8 @@ class Job:
     idempotency_key: str | None
     #: Receives the finished job.
     webhook_url: str | None
+    #: `execution.Errands` as JSON, until the job has completed.
+    errands: str | None
     #: Unix seconds.
     created: float
     #: Unix seconds of the last start.

@@ -16,19 +16,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from daemon.faults import signal_name
 from daemon.held import Held
+from daemon.jobs import LANES, QueueLane
 from daemon.settings import Settings
 from daemon.spawn import handed
 from daemon.wire import Channel
 
-if TYPE_CHECKING:
-    from handlers.engines.declare import Lane
-
 log = logging.getLogger(__name__)
 
+COURIER = "daemon.courier:run"
 _STDERR_KEPT = 8192  # bytes of a worker's last words
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds between starts of workers that die at start
 
@@ -93,7 +92,7 @@ class Worker:
     """One worker process as its dispatcher sees it."""
 
     name: str
-    lane: Lane
+    lane: QueueLane
     process: subprocess.Popen[bytes]
     channel: Channel
     words: Words
@@ -147,32 +146,44 @@ class Lanes:
             started: called with each worker that was started.
         """
         # Workers open what strangers send; tokens are none of their business.
-        self._settings = settings.model_copy(update={"auth_token": "", "huggingface_token": ""})
+        self._settings = settings.model_copy(
+            update={"auth_token": "", "huggingface_token": "", "webhook_secret": []}
+        )
         self._run = run
         self._later = later
         self._started = started
-        self._count: dict[Lane, int] = {"cpu": settings.worker_count, "gpu": 1}
-        self._spares: dict[Lane, int] = {"cpu": 1, "gpu": 0}
-        self._workers: dict[Lane, list[Worker]] = {"cpu": [], "gpu": []}
-        self._pause: dict[Lane, float] = {"cpu": 0.0, "gpu": 0.0}
-        self._pausing: set[Lane] = set()
-        self._numbers: dict[Lane, int] = {"cpu": 0, "gpu": 0}
+        self._count: dict[QueueLane, int] = {"cpu": settings.worker_count, "gpu": 1, "net": 0}
+        self._spares: dict[QueueLane, int] = {"cpu": 1, "gpu": 0, "net": 0}
+        self._workers: dict[QueueLane, list[Worker]] = {lane: [] for lane in LANES}
+        self._pause: dict[QueueLane, float] = dict.fromkeys(LANES, 0.0)
+        self._pausing: set[QueueLane] = set()
+        self._numbers: dict[QueueLane, int] = dict.fromkeys(LANES, 0)
         self._closing = False
         #: What the last worker said that died before it was ready.
-        self.trouble: dict[Lane, str] = {}
+        self.trouble: dict[QueueLane, str] = {}
 
     def __iter__(self) -> Iterator[Worker]:
         return chain.from_iterable(self._workers.values())
 
-    def serving(self, lane: Lane) -> list[Worker]:
+    def serving(self, lane: QueueLane) -> list[Worker]:
         """The workers that may be given jobs: good ones first, the lane's number at most."""
         ready = [worker for worker in self._workers[lane] if worker.state == "ready"]
         ready.sort(key=lambda worker: (bool(worker.worn), not worker.pocket))
         return ready[: self._count[lane]]
 
-    def ready(self, lane: Lane) -> int:
+    def ready(self, lane: QueueLane) -> int:
         """How many workers are warm."""
         return sum(worker.state == "ready" for worker in self._workers[lane])
+
+    def widen_net(self) -> None:
+        """Have one more worker that fetches and sends, if all there are have work to do.
+
+        A server that is never given a URL has none.
+        """
+        busy = [worker for worker in self._workers["net"] if worker.pocket]
+        if len(busy) == self._count["net"] < self._settings.fetch_workers:
+            self._count["net"] += 1
+            self.fill()
 
     @property
     def complete(self) -> bool:
@@ -190,14 +201,15 @@ class Lanes:
             for _ in range(wanted - len(alive)):
                 self._start(lane)
 
-    def _start(self, lane: Lane) -> None:
+    def _start(self, lane: QueueLane) -> None:
         self._numbers[lane] += 1
         ours, theirs = socket.socketpair()
         hear, speak = os.pipe2(os.O_CLOEXEC)
         with handed(self._settings) as settings:
             command = [sys.executable, "-m", "daemon.worker"]
             command += ["--socket", str(theirs.fileno()), "--settings", str(settings)]
-            command += ["--lane", lane, "--parent", str(os.getpid()), "--run", self._run]
+            run = COURIER if lane == "net" else self._run
+            command += ["--lane", lane, "--parent", str(os.getpid()), "--run", run]
             process = subprocess.Popen(
                 command,
                 pass_fds=(theirs.fileno(), settings),
@@ -238,7 +250,7 @@ class Lanes:
         else:
             self.fill()
 
-    def _resume(self, lane: Lane) -> None:
+    def _resume(self, lane: QueueLane) -> None:
         self._pausing.discard(lane)
         self.fill()
 

@@ -20,6 +20,7 @@ from daemon.fairness import FairClock
 from daemon.faults import Fault, backoff
 from daemon.held import Held
 from daemon.jobs import (
+    LANES,
     CancelOutcome,
     ForbiddenMove,
     Job,
@@ -73,7 +74,7 @@ class Queue:
         self.litter: list[str] = []
         self._clocks: defaultdict[tuple[str, int], FairClock] = defaultdict(FairClock)
         #: Lanes and groups that may have something to start; emptied groups leave when asked.
-        self._ready: dict[str, set[str]] = {"cpu": set(), "gpu": set()}
+        self._ready: dict[str, set[str]] = {lane: set() for lane in LANES}
         self._in_group: Counter[str] = Counter()
         self._limits: dict[str, int] = {}
         #: Final names that files are on their way to, and the job that brings each.
@@ -158,6 +159,7 @@ class Queue:
             "_not_before": job.not_before if later else None,
             "_idempotency_key": job.idempotency_key,
             "_webhook_url": job.webhook_url,
+            "_errands": job.errands,
             "_created": now,
         }
 

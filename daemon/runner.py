@@ -84,11 +84,18 @@ def run(claim: Claim, context: Context) -> Finished | HandOver:
     """
     with _storage_faults():
         if claim.intent is not None and not publish(claim.intent):
-            return Finished(result=claim.intent.result)
+            return _done(claim, claim.intent.result)
         order = Order.model_validate_json(claim.order)
         if order.sound is None and not order.steps:
             return Finished(result={})
         return _Attempt(claim, context).run(order)
+
+
+def _done(claim: Claim, result: dict[str, Any]) -> Finished | HandOver:
+    """The end of the work; what is to be sent is now the business of a network worker."""
+    if claim.errands is not None and claim.errands.send and result["outputs"]:
+        return HandOver(next_step=claim.next_step, lane="net", carried=None, finished=[])
+    return Finished(result=result)
 
 
 class _Attempt:
@@ -160,7 +167,7 @@ class _Attempt:
                 story.before = before.facts()
             finished = story.keep(self.context)
             return HandOver(next_step=stop, lane=lane, carried=carried, finished=finished)
-        return Finished(result=self._deliver(source, midi, outcome, story, before, monitor))
+        return _done(claim, self._deliver(source, midi, outcome, story, before, monitor))
 
     # -- opening ---------------------------------------------------------------------------
     def _source(self, order: Order) -> tuple[Blocks | None, Midi | None]:

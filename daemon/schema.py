@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool, StaticPool
 
 #: The newest migration. A database at this revision needs no alembic.
-HEAD = "0001"
+HEAD = "0002"
 
 #: Begins a transaction that will write.
 BEGIN = "BEGIN IMMEDIATE"
@@ -64,6 +64,7 @@ jobs = sa.Table(
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
     sa.Column("idempotency_key", sa.Text),
     sa.Column("webhook_url", sa.Text),
+    sa.Column("errands", sa.Text),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("started", sa.Float),
     sa.Column("completed", sa.Float),
@@ -109,6 +110,44 @@ job_events = sa.Table(
     sa.Column("text", sa.Text),
 )
 sa.Index("job_events_by_job", job_events.c.job)
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("job_id", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("next_at", sa.Float),
+    sa.Column("ended", sa.Float),
+)
+"""The outbox: one row per end of a job that somebody wants to be told of, written in the same
+transaction. `job` is the job's row as JSON, as it was then; `round` is the number of attempts
+before the last wish to send it again."""
+
+DUE = sa.text("next_at IS NOT NULL")
+PAST = sa.text("ended IS NOT NULL")
+sa.Index("webhooks_by_id", webhooks.c.id, unique=True)
+sa.Index("webhooks_by_job", webhooks.c.job_id)
+sa.Index("webhooks_due", webhooks.c.next_at, sqlite_where=DUE, postgresql_where=DUE)
+sa.Index("webhooks_ended", webhooks.c.ended, sqlite_where=PAST, postgresql_where=PAST)
+
+webhook_attempts = sa.Table(
+    "webhook_attempts",
+    metadata,
+    sa.Column("webhook", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("error", sa.Text),
+)
 
 facts = sa.Table(
     "facts",

@@ -10,11 +10,13 @@ from __future__ import annotations
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 import orjson
 
@@ -30,25 +32,31 @@ from control_api.ports import (
     Submission,
     Upload,
 )
+from control_api.wire import display_name
 from daemon.client import Client, QueueUnavailable, Subscription
+from daemon.courier import outgoing_for
+from daemon.execution import Errands, FetchErrand, SendErrand
 from daemon.jobs import STATES, ForbiddenMove, NewJob, NoSuchJob, estimated_cost, new_id
 from daemon.jobs import Job as QueuedJob
 from daemon.reader import JobReader
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
 from daemon.staging import Staging, copy_capped, normalized
+from daemon.webhooks import hooks_for
 from handlers.engines.registry import find_engine
 from handlers.engines.shelf import raise_unready, unready
-from handlers.errors import StorageFailed, UnreadableInput
+from handlers.errors import StorageFailed, TransferFailed, UnreadableInput
 from handlers.registry import find
-from rules.orders import Delivery, Order, SoundRef, path_from_text, path_to_text
+from rules.orders import Delivery, Order, Remote, SoundRef, path_from_text, path_to_text
 
 if TYPE_CHECKING:
     from daemon.folders import FolderManager
+    from handlers.engines.declare import Lane
 
 _LOOK = 0.5
 """Seconds between two looks at whether a waiting client has hung up."""
 _ASYNC_GROUP = "async"
+_UNKNOWN_COST = 1.0
 
 
 class QueueService:
@@ -66,6 +74,8 @@ class QueueService:
         self._reader = reader
         self._manager = manager
         self._staging = Staging(settings.files, settings.max_upload_bytes)
+        self._outgoing = outgoing_for(settings)
+        self._hooks = hooks_for(settings)
 
     # -- jobs --------------------------------------------------------------------------------
     def new_job_id(self) -> str:
@@ -86,6 +96,33 @@ class QueueService:
         if not size:
             raise UnreadableInput(f"{path!r} is empty")
         return SoundRef(path=kept, name=path.rpartition("/")[2])
+
+    def remote_sound(self, job_id: str, url: str, *, label: str, field: str) -> SoundRef:
+        """Room for what a network worker will fetch, once the policy has nothing against it."""
+        self._outgoing.check(url)
+        name = unquote(urlsplit(url).path.rpartition("/")[2], errors="replace")
+        return SoundRef(
+            path=self._inputs(job_id) / uuid.uuid4().hex,
+            name=display_name(name, "download"),
+            remote=Remote(url=url, label=label, field=field),
+        )
+
+    def check_webhook(self, url: str) -> None:
+        """By the policy for webhooks; a name that is not known now may be when it is needed."""
+        with suppress(TransferFailed):
+            self._hooks.check(url)
+
+    def remote_delivery(self, job_id: str, filename: str, urls: Mapping[str, str]) -> Delivery:
+        """Into a folder of the job's own, from where a network worker sends it."""
+        for url in urls.values():
+            self._outgoing.check(url)
+        return Delivery(
+            folder=self._sent(job_id),
+            name=filename,
+            exact=True,
+            conflict="replace",
+            urls=dict(urls),
+        )
 
     def reply_delivery(self, job_id: str, filename: str) -> Delivery:
         """Into the job's own folder."""
@@ -109,15 +146,18 @@ class QueueService:
         """Durable when it returns."""
         order = submission.order
         sounds = _sounds(order)
+        lane = find(order.steps[0].op).lane_for(order.steps[0].params)
+        errands = _errands(order, sounds, lane, patient=submission.background)
         new = NewJob(
             id=submission.id,
             order=order.model_dump_json(exclude_defaults=True),
             source="rest",
             endpoint=submission.endpoint,
             input_name=sounds[0].name if sounds else "",
-            lane=find(order.steps[0].op).lane_for(order.steps[0].params),
+            lane="net" if errands.fetch else lane,
             share="api",
             cost=_cost(sounds),
+            errands=_stored(errands),
             group=_ASYNC_GROUP if submission.background else "",
             group_limit=self._settings.job_max_concurrent if submission.background else 0,
             max_attempts=self._settings.job_max_attempts,
@@ -200,9 +240,17 @@ class QueueService:
             for one in news:
                 if one.state in ("completed", "cancelled") and one.progress is None:
                     shutil.rmtree(self._inputs(one.id), ignore_errors=True)
+                    self._forget_sent(one.id)
 
         threading.Thread(target=watch, name="inputs", daemon=True).start()
         return news
+
+    def _forget_sent(self, job_id: str) -> None:
+        """Remove the files that now lie where a URL says; those that nobody wanted sent stay."""
+        if self._sent(job_id).is_dir() and (job := self.job(job_id)) is not None:
+            for output in job.outputs:
+                if output.url is not None:
+                    output.path.unlink(missing_ok=True)
 
     # -- hot folders ---------------------------------------------------------------------------
     def folders(self, *, scan: bool) -> dict[str, Any]:
@@ -284,6 +332,9 @@ class QueueService:
     def _inputs(self, job_id: str) -> Path:
         return self._settings.results / job_id / "inputs"
 
+    def _sent(self, job_id: str) -> Path:
+        return self._settings.results / job_id / "sent"
+
     def _job(self, job: QueuedJob) -> Job:
         result = job.result or {}
         outputs = [self._output(about) for about in result.get("outputs", [])]
@@ -323,6 +374,7 @@ class QueueService:
             media_type=about.get("media_type", "application/octet-stream"),
             part=about.get("name"),
             staged=self._staging.relative(path),
+            url=about.get("url"),
         )
 
 
@@ -343,6 +395,24 @@ def _sounds(order: Order) -> list[SoundRef]:
     return found
 
 
+def _errands(order: Order, sounds: list[SoundRef], lane: Lane, *, patient: bool) -> Errands:
+    """What the network workers do for an order, before and after its work."""
+    fetch = [
+        FetchErrand(path=sound.path, **sound.remote.model_dump())
+        for sound in sounds
+        if sound.remote is not None
+    ]
+    urls = order.delivery.urls if order.delivery is not None else {}
+    send = [SendErrand(url=url, part=part) for part, url in urls.items()]
+    return Errands(fetch=fetch, send=send, lane=lane, patient=patient)
+
+
+def _stored(errands: Errands) -> str | None:
+    return errands.model_dump_json() if errands.fetch or errands.send else None
+
+
 def _cost(sounds: list[SoundRef]) -> float:
-    """Estimated seconds."""
+    """Estimated seconds; a sound that is yet to come may be of any size."""
+    if any(sound.remote is not None for sound in sounds):
+        return _UNKNOWN_COST
     return estimated_cost(sum(sound.path.stat().st_size for sound in sounds))

@@ -6,6 +6,8 @@ Nothing else in the program reads the environment.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
 from collections.abc import Mapping
@@ -48,10 +50,26 @@ def read_list(value: Any) -> Any:
     return value
 
 
+def check_secret(text: str) -> str:
+    """A secret that webhooks can be signed with, as it was given.
+
+    Raises:
+        ValueError: it is not base64 of enough bytes.
+    """
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise ValueError("not base64 of 24 to 64 bytes; `openssl rand -base64 32` makes one")
+    return text
+
+
 Duration = Annotated[float, BeforeValidator(read_duration), Unit("s")]
 Names = Annotated[list[str], BeforeValidator(read_list)]
 ByteCount = Annotated[int, Unit("bytes")]
 Hosts = Annotated[list[Annotated[str, AfterValidator(check_pattern)]], BeforeValidator(read_list)]
+Secrets = Annotated[list[Annotated[str, AfterValidator(check_secret)]], BeforeValidator(read_list)]
 Schemes = Annotated[list[Literal["https", "http"]], BeforeValidator(read_list)]
 
 
@@ -172,6 +190,23 @@ class Settings(BaseModel):
     fetch_max_redirects: int = _setting(5, "Redirects followed per fetch.", ge=0, le=20)
     fetch_workers: int = _setting(
         4, "Processes that fetch and upload, started when a URL is first used.", ge=1, le=64
+    )
+    webhook_hosts: Hosts = _setting(
+        [], "Host patterns that webhooks may go to; empty means any host that is not denied."
+    )
+    webhook_secret: Secrets = _setting(
+        [],
+        "Signs webhooks (Standard Webhooks 1.0): base64 of 24 to 64 random bytes, whsec_ before it "
+        "or not; several while one replaces the other.",
+        secret=True,
+    )
+    webhook_timeout: Duration = _setting(
+        10.0, "Time that one attempt at a webhook may take as a whole.", gt=0
+    )
+    webhook_ttl: Duration = _setting(
+        86_400.0,
+        "How long webhooks are kept after their last attempt, to be looked at or sent again.",
+        ge=0,
     )
     rescan_interval: Duration = _setting(
         2.0, "How often a hot folder is looked through whatever events say.", ge=0.05
@@ -304,7 +339,7 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
     return settings
 
 
-_SECRET = frozenset({"auth_token", "huggingface_token"})
+_SECRET = frozenset({"auth_token", "huggingface_token", "webhook_secret"})
 
 #: Read by the launcher script before Python starts, not by the daemon.
 _OUTSIDE = frozenset({"AUDIOLLA_PYTHON", "AUDIOLLA_VENV"})

@@ -45,7 +45,7 @@ def _update(state: State | None, *columns: str, **constants: Any) -> sa.Update:
 _INSERTED = (
     *("seq", "id", "source", "endpoint", "input_name", "order", "first_lane", "lane"),
     *("priority", "vtime", "share", "weight", "cost", "group", "group_limit", "max_attempts"),
-    *("not_before", "idempotency_key", "webhook_url", "created"),
+    *("not_before", "idempotency_key", "webhook_url", "errands", "created"),
 )
 _NO_ERROR = dict.fromkeys(
     ("error_kind", "error", "error_field", "error_hint", "error_step", "error_op"), "NULL"
@@ -70,7 +70,14 @@ _STATEMENTS: dict[str, sa.Executable] = {
     ),
     "claim": _update("running", "attempt", "epoch", "started", progress=0.0, step="NULL"),
     "complete": _update(
-        "completed", "completed", "started", "result", progress=1.0, epoch="NULL", **_NO_ERROR
+        "completed",
+        "completed",
+        "started",
+        "result",
+        progress=1.0,
+        epoch="NULL",
+        errands="NULL",
+        **_NO_ERROR,
     ),
     "end": _update(
         None,

@@ -38,13 +38,13 @@ from typing import Any
 
 from daemon.execution import Claim, Finished, HandOver, Intent, Run
 from daemon.faults import fault_of
+from daemon.jobs import LANES, QueueLane
 from daemon.recall import Recalled
 from daemon.settings import Settings
 from daemon.shelves import go_offline, resolved_device, shelf_of
 from daemon.spawn import read_settings
 from daemon.wire import Closed, Decoder, encode
 from handlers.chain import Recall
-from handlers.engines.declare import Lane
 from handlers.engines.registry import engines
 from handlers.engines.running import Batches
 from handlers.engines.shelf import Loaded, Shelf
@@ -146,9 +146,11 @@ class Link:
 class JobContext:
     """What a running job may ask of its worker (`execution.Context`)."""
 
-    def __init__(self, link: Link, job: str, settings: Settings, lane: Lane, shelf: Shelf) -> None:
+    def __init__(
+        self, link: Link, job: str, settings: Settings, lane: QueueLane, shelf: Shelf
+    ) -> None:
         self.settings = settings
-        self.lane: Lane = lane
+        self.lane: QueueLane = lane
         self.shelf = shelf
         self.recall: Recall | None = (
             Recalled(settings.recall, settings.recall_bytes) if settings.recall_bytes else None
@@ -194,7 +196,7 @@ class JobContext:
         return [path_from_text(text) for text in answer["taken"]]
 
 
-def work(link: Link, lane: Lane, run: Run, settings: Settings, shelf: Shelf) -> None:
+def work(link: Link, lane: QueueLane, run: Run, settings: Settings, shelf: Shelf) -> None:
     """Run jobs until told to stop; between them, let go of idle models."""
     memory = Memory()
     while (raw := link.next(settings.sweeper_interval, shelf.sweep)) is not None:
@@ -283,7 +285,7 @@ def load_run(name: str, settings: Settings) -> Run:
     return run
 
 
-def preload(shelf: Shelf, settings: Settings, lane: Lane) -> None:
+def preload(shelf: Shelf, settings: Settings, lane: QueueLane) -> None:
     """Load the models that somebody wants to find ready."""
     for slug in settings.preload:
         engine = engines().get(slug)
@@ -302,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="daemon.worker")
     parser.add_argument("--socket", type=int, required=True)
     parser.add_argument("--settings", type=int, required=True)
-    parser.add_argument("--lane", choices=["cpu", "gpu"], required=True)
+    parser.add_argument("--lane", choices=LANES, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--run", default="daemon.runner:run")
     given = parser.parse_args(arguments)

@@ -54,10 +54,22 @@ class _Plain(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Remote(_Plain):
+    """Where a sound is fetched from before a job begins."""
+
+    url: str
+    #: How messages call it (`track 1: file_url`), and the field that an error is about.
+    label: str
+    field: str
+
+
 class SoundRef(_Plain):
     """A file on this machine that a worker will open."""
 
     path: WirePath
+    #: Set for a file that is not there yet. It travels beside the order and is never stored
+    #: with it: a URL may hold a secret.
+    remote: Remote | None = Field(None, exclude=True)
     #: Its name as the user knows it (an upload's, a staged path's), for templates and messages.
     #: Always printable text.
     name: str
@@ -121,6 +133,9 @@ class Delivery(_Plain):
     max_bytes: int | None = None
     #: Put several sounds into one ZIP (a reply over HTTP) instead of beside each other.
     bundle: bool = False
+    #: URLs that files are sent to once they are written: by the name of the part, and with an
+    #: empty name that of the file that the job is about. Not stored with the order, as above.
+    urls: dict[str, str] = Field(default_factory=dict, exclude=True)
     #: Write each report as a JSON file too (a folder); else it is only in the job's result.
     reports: bool = False
 

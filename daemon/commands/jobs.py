@@ -17,6 +17,7 @@ from daemon.commands.outcome import FAILED, OK, Misused, Unreachable, complain
 from daemon.jobs import STATES, Job, NoSuchJob
 from daemon.reader import JobReader
 from daemon.settings import Settings, load
+from daemon.urls import without_secrets
 from rules.orders import path_from_text
 
 
@@ -199,4 +200,8 @@ def _named(reader: JobReader, wanted: str) -> Job:
 
 
 def _plain(job: Job) -> dict[str, Any]:
-    return asdict(job) | {"order": orjson.loads(job.order)}
+    shown = asdict(job) | {"order": orjson.loads(job.order)}
+    del shown["errands"]  # URLs that may hold secrets
+    if job.webhook_url is not None:
+        shown["webhook_url"] = without_secrets(job.webhook_url)
+    return shown

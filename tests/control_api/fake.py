@@ -8,8 +8,9 @@ from pathlib import Path
 from control_api.errors import WrongState
 from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload
 from daemon.staging import copy_capped, normalized
+from daemon.urls import Policy, without_secrets
 from handlers.errors import NoSuchFile, UnreadableInput
-from rules.orders import Delivery, SoundRef
+from rules.orders import Delivery, Remote, SoundRef
 
 
 class FakeService:
@@ -26,6 +27,8 @@ class FakeService:
         #: Engines by slug, as `EngineState`; those that refuse work, with their error.
         self.shelf = {}
         self.refused = {}
+        self.policy = Policy("disabled", (), ("https",))
+        self.hook_policy = Policy("denylist", (), ("http", "https"))
         self._numbers = itertools.count(1)
 
     # -- jobs
@@ -45,6 +48,19 @@ class FakeService:
         if not self.stored[path]:
             raise UnreadableInput(f"{path!r} is empty")
         return SoundRef(path=Path("/staged") / path, name=path.rpartition("/")[2])
+
+    def remote_sound(self, job_id, url, *, label, field):
+        self.policy.check(url)
+        remote = Remote(url=url, label=label, field=field)
+        return SoundRef(path=self.folder / "fetched", name=url.rpartition("/")[2], remote=remote)
+
+    def remote_delivery(self, job_id, filename, urls):
+        for url in urls.values():
+            self.policy.check(url)
+        return Delivery(folder=self.folder / job_id, name=filename, exact=True, urls=dict(urls))
+
+    def check_webhook(self, url):
+        self.hook_policy.check(url)
 
     def reply_delivery(self, job_id, filename):
         return Delivery(folder=self.folder / job_id, name=filename, exact=True)
@@ -83,7 +99,9 @@ class FakeService:
             inside = path.relative_to("/staged").as_posix() if staged else None
             role = "sound" if step.op != "waveform" else "picture"
             kind = delivery.encoding.target.content_type if role == "sound" else "image/png"
-            outputs = [Output(path, 6, role, kind, staged=inside)]
+            url = delivery.urls.get("")
+            sent = without_secrets(url) if url else None
+            outputs = [Output(path, 6, role, kind, staged=inside, url=sent)]
         return Job(
             status="completed",
             descriptor=self.outcome,

@@ -174,7 +174,7 @@ def test_a_list_of_staged_sounds_keeps_their_settings(client, service):
             [SOUND, ("end_sec", "3"), ("output_url", "https://x/y")], 400, "URLs", id="target URL"
         ),
         pytest.param(
-            [SOUND, ("end_sec", "3"), ("webhook_url", "ftp://x")], 400, "ftp://x", id="webhook"
+            [SOUND, ("end_sec", "3"), ("webhook_url", "ftp://x")], 400, "not ftp", id="webhook"
         ),
         pytest.param(
             [SOUND, ("end_sec", "3"), ("async_job", "maybe")], 422, "async_job", id="flag"
