@@ -50,6 +50,10 @@ class UnknownJob(AudiollaError):
     """No job has this id."""
 
 
+class UnknownWebhook(AudiollaError):
+    """No webhook has this id."""
+
+
 class WrongState(AudiollaError):
     """A job is in no state for what is asked of it."""
 
@@ -60,7 +64,7 @@ class Busy(AudiollaError):
     transient = True
 
 
-STATUS |= {UnknownJob: 404, WrongState: 409, Busy: 503}
+STATUS |= {UnknownJob: 404, UnknownWebhook: 404, WrongState: 409, Busy: 503}
 
 
 def status_of(error: type[AudiollaError]) -> int:

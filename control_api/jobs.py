@@ -19,7 +19,7 @@ def routes(service: Service) -> list[Route]:
 
     def list_jobs(req: falcon.Request, resp: falcon.Response) -> None:
         status = req.get_param("status") or None
-        jobs = service.jobs(status, _limit(req))
+        jobs = service.jobs(status, limit_of(req))
         answer_json(resp, {"jobs": [job_object(job) for job in jobs]})
 
     def get_job(_: falcon.Request, resp: falcon.Response, job_id: str) -> None:
@@ -64,7 +64,12 @@ def _unknown(job_id: str) -> UnknownJob:
     return UnknownJob(f"there is no job {job_id!r}")
 
 
-def _limit(req: falcon.Request) -> int:
+def limit_of(req: falcon.Request) -> int:
+    """How many entries a list may have.
+
+    Raises:
+        MistypedParameter, BadParameter: `limit` is no number, or too high.
+    """
     text = req.get_param("limit") or str(_DEFAULT_LIMIT)
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise MistypedParameter(f"limit = {text!r} is not a whole number", field="limit")

@@ -87,6 +87,35 @@ class Job:
 
 
 @dataclass(frozen=True)
+class WebhookAttempt:
+    """One try at delivering a webhook. Times are Unix seconds."""
+
+    attempt: int
+    at: float
+    seconds: float
+    #: Status of the answer, or why there was none.
+    status: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """One message about the end of a job. Times are Unix seconds."""
+
+    id: str
+    event: str
+    job_id: str
+    #: Without what may be secret in it.
+    url: str
+    #: `pending`, `delivered`, `refused` or `failed`.
+    status: str
+    created_at: float
+    next_attempt_at: float | None = None
+    ended_at: float | None = None
+    attempts: Sequence[WebhookAttempt] = ()
+
+
+@dataclass(frozen=True)
 class Removal:
     """What removing a job did. Neither: it was too late, its files are being delivered."""
 
@@ -243,6 +272,16 @@ class Service(Protocol):
         Raises:
             WrongState: it has not failed and was not cancelled.
         """
+
+    # -- webhooks -----------------------------------------------------------------------------
+    def webhooks(self, status: str | None, job_id: str | None, limit: int) -> list[Webhook]:
+        """The newest webhooks, oldest first; an unknown status gives none."""
+
+    def webhook(self, webhook_id: str) -> Webhook | None:
+        """One webhook; None when there is none."""
+
+    def redeliver(self, webhook_id: str) -> bool:
+        """Send a webhook again, whatever became of it; False when there is none."""
 
     # -- engines ------------------------------------------------------------------------------
     def engines(self) -> list[EngineState]:

@@ -76,12 +76,15 @@ def answer(
     resp.set_stream(file, output.size)
 
 
-def result_of(job: Job) -> dict[str, Any]:
-    """The JSON result of a completed job, as the contract has it for its operation."""
+def result_of(job: Job, *, inline: bool = True) -> dict[str, Any]:
+    """The JSON result of a completed job, as the contract has it for its operation.
+
+    Without `inline`, files that lie nowhere a client can name are told of, but not in it.
+    """
     op = _only_operation(job)
     if op is not None and op.kind == "json":
         facts = job.steps[-1]["result"] if job.steps else job.descriptor
-        return _placed(op, job) | dict(facts)
+        return _placed(op, job, inline=inline) | dict(facts)
     result: dict[str, Any] = {}
     output = _main_output(op, job) if op is not None else None
     if output is not None:
@@ -97,8 +100,8 @@ def result_of(job: Job) -> dict[str, Any]:
     return result
 
 
-def job_object(job: Job) -> dict[str, Any]:
-    """A job as the contract has it, with what else is known of it."""
+def job_object(job: Job, *, inline: bool = True) -> dict[str, Any]:
+    """A job as the contract has it, with what else is known of it; `inline` as `result_of`."""
     known: dict[str, Any] = {
         "id": job.id,
         "endpoint": job.endpoint,
@@ -117,7 +120,7 @@ def job_object(job: Job) -> dict[str, Any]:
     if job.status == "completed":
         if job.started_at is not None and job.completed_at is not None:
             known["duration_sec"] = round(job.completed_at - job.started_at, 3)
-        known["result"] = result_of(job)
+        known["result"] = result_of(job, inline=inline)
     if job.status == "failed":
         known |= {
             "error": job.error,
@@ -142,7 +145,7 @@ def _main_output(op: Operation, job: Job) -> Output | None:
     return next((o for o in job.outputs if o.role == role), None)
 
 
-def _placed(op: Operation, job: Job) -> dict[str, Any]:
+def _placed(op: Operation, job: Job, *, inline: bool) -> dict[str, Any]:
     """What a report gave beside its facts: where it is, or itself as base64."""
     told: dict[str, Any] = {}
     first = next(iter(op.extras), None)
@@ -150,6 +153,8 @@ def _placed(op: Operation, job: Job) -> dict[str, Any]:
         name = output.part or next(n for n, kind in op.extras.items() if kind in (Blocks, Audio))
         if output.url is not None:
             told |= {"url": output.url, "size": output.size}
+        elif output.staged is None and not inline:
+            told[f"{name}_size"] = output.size
         elif output.staged is None:
             if output.size > MAX_INLINE:
                 raise TooLarge(

@@ -59,6 +59,7 @@ def serve(settings: Settings) -> int:
         dispatcher.stop(at_once=True)
         raise
     service.tidy_up()
+    service.deliverer.start(client.subscribe())
     manager.start(client.subscribe())
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,6 +78,7 @@ def serve(settings: Settings) -> int:
     dispatcher.stop()
     manager.stop()
     server.close()
+    service.deliverer.stop()
     listening.join(10)
     withdraw(settings)
     client.close()

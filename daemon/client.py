@@ -25,6 +25,7 @@ from daemon.jobs import (
     Job,
     NewJob,
     NoSuchJob,
+    NoSuchWebhook,
     NotEnded,
     State,
     Submitted,
@@ -32,7 +33,7 @@ from daemon.jobs import (
 
 _JOBS_PER_MESSAGE = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two tries to connect
-_REFUSALS = {kind.__name__: kind for kind in (NoSuchJob, NotEnded, ForbiddenMove)}
+_REFUSALS = {kind.__name__: kind for kind in (NoSuchJob, NotEnded, ForbiddenMove, NoSuchWebhook)}
 
 
 class QueueUnavailable(ConnectionError):
@@ -67,6 +68,8 @@ class News:
     #: Share done, 0 to 1; None when this is a change of state.
     progress: float | None = None
     step: str | None = None
+    #: Somebody is to be told of this end: there is something new in the outbox.
+    webhook: bool = False
 
 
 class Subscription:
@@ -190,6 +193,25 @@ class Client:
             ForbiddenMove: it has not failed and was not cancelled.
         """
         self._request({"do": "retry", "id": job})
+
+    def webhook_attempted(
+        self, webhook: str, attempt: dict[str, Any], state: str, next_at: float | None
+    ) -> None:
+        """Write down an attempt at a webhook (`outbox.Attempt` as plain data).
+
+        Raises:
+            NoSuchWebhook: it was forgotten meanwhile.
+        """
+        told = {"id": webhook, "attempt": attempt, "state": state, "next_at": next_at}
+        self._request({"do": "webhook_attempted", **told})
+
+    def webhook_again(self, webhook: str) -> None:
+        """Begin a new round of attempts at a webhook.
+
+        Raises:
+            NoSuchWebhook: there is none.
+        """
+        self._request({"do": "webhook_again", "id": webhook})
 
     def delete(self, job: str) -> None:
         """Forget an ended job, and remove its results.

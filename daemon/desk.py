@@ -107,6 +107,14 @@ class Desk:
             case "retry":
                 self._queue.retry(message["id"])
                 return True
+            case "webhook_attempted":
+                self._queue.outbox.attempted(
+                    message["id"], message["attempt"], message["state"], message["next_at"]
+                )
+                return True
+            case "webhook_again":
+                self._queue.outbox.send_again(message["id"])
+                return True
             case "delete":
                 self._queue.delete(message["id"])
                 return True

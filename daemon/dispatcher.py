@@ -451,6 +451,7 @@ class Dispatcher:
     def _forget_old(self) -> None:
         ttl = self._settings.job_ttl
         more = self._queue.forget_older(ttl)
+        more += self._queue.outbox.forget_older(self._settings.webhook_ttl)
         pause = 0.0 if more else min(max(ttl / 10, 1.0), _LONGEST_SLEEP)
         self._timers.after(pause, self._forget_old)
 

@@ -13,7 +13,7 @@ from daemon.jobs import QueueLane
 READY_COLUMNS: Final = (
     *("seq", "id", "order", "lane", "next_step", "carried", "finished", "intent", "priority"),
     *("vtime", "share", "weight", "cost", "group", "group_limit", "endpoint", "attempt"),
-    *("max_attempts", "retries", "deaths", "errands"),
+    *("max_attempts", "retries", "deaths", "errands", "webhook_url"),
 )
 
 
@@ -45,6 +45,7 @@ class Held:
     deaths: int
     #: JSON as stored.
     errands: str | None
+    webhook_url: str | None
     #: Name and pid of its worker.
     worker: str = ""
     #: When it began, on both clocks; set again when its predecessor in the pocket has ended.

@@ -50,6 +50,10 @@ class NoSuchJob(Refusal):
     """The queue knows no job of this id."""
 
 
+class NoSuchWebhook(Refusal):
+    """The outbox has no webhook of this id."""
+
+
 class NotEnded(Refusal):
     """The job is pending or running, and only an ended one can be deleted."""
 

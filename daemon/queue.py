@@ -31,6 +31,7 @@ from daemon.jobs import (
     Submitted,
     check_move,
 )
+from daemon.outbox import Outbox
 from daemon.store import Duplicate, Store
 
 
@@ -82,6 +83,7 @@ class Queue:
         self._moved: set[str] = set()
         #: Some job waits for a moment to come; cleared by whoever calls `release_due`.
         self.has_delayed = True
+        self.outbox = Outbox(store, clock)
         self.epoch = store.begin_epoch()
         self._recover()
 
@@ -294,7 +296,21 @@ class Queue:
             "_result": orjson.dumps(result).decode(),
         }
         self._store.change("complete", row)
-        self._tell(held.seq, held.id, "completed", held.attempt, worker=held.worker, at=now)
+        self._announce(held)
+        self._tell(
+            held.seq,
+            held.id,
+            "completed",
+            held.attempt,
+            worker=held.worker,
+            at=now,
+            webhook=held.webhook_url is not None,
+        )
+
+    def _announce(self, held: Held) -> None:
+        """Have the end of a job told to whom it was promised, in the transaction that ends it."""
+        if held.webhook_url is not None:
+            self.outbox.announce(held.id, held.webhook_url)
 
     def fail(self, held: Held, fault: Fault) -> None:
         """The job refused, or broke; it is tried again if that may help."""
@@ -416,8 +432,17 @@ class Queue:
                 **_error_columns(fault),
             },
         )
+        if state == "failed":
+            self._announce(held)
         self._tell(
-            held.seq, held.id, state, held.attempt, worker=held.worker or None, text=text, at=now
+            held.seq,
+            held.id,
+            state,
+            held.attempt,
+            worker=held.worker or None,
+            text=text,
+            at=now,
+            webhook=state == "failed" and held.webhook_url is not None,
         )
 
     def _release(self, held: Held) -> float:
@@ -549,6 +574,7 @@ class Queue:
         at: float,
         worker: str | None = None,
         text: str | None = None,
+        webhook: bool = False,
     ) -> None:
         number = self._store.note(seq, at, state, attempt, worker, text)
         if self.listening:
@@ -561,6 +587,7 @@ class Queue:
                     "at": at,
                     "worker": worker,
                     "text": text,
+                    "webhook": webhook,
                 }
             )
 

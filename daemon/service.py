@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -31,18 +32,32 @@ from control_api.ports import (
     StoredFile,
     Submission,
     Upload,
+    Webhook,
+    WebhookAttempt,
 )
-from control_api.wire import display_name
+from control_api.replies import job_object
+from control_api.wire import display_name, to_json
 from daemon.client import Client, QueueUnavailable, Subscription
 from daemon.courier import outgoing_for
 from daemon.execution import Errands, FetchErrand, SendErrand
-from daemon.jobs import STATES, ForbiddenMove, NewJob, NoSuchJob, estimated_cost, new_id
+from daemon.jobs import (
+    STATES,
+    ForbiddenMove,
+    NewJob,
+    NoSuchJob,
+    NoSuchWebhook,
+    estimated_cost,
+    new_id,
+)
 from daemon.jobs import Job as QueuedJob
+from daemon.outbox import WEBHOOK_STATES, OutboxReader
+from daemon.outbox import Webhook as QueuedWebhook
 from daemon.reader import JobReader
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
 from daemon.staging import Staging, copy_capped, normalized
-from daemon.webhooks import hooks_for
+from daemon.urls import without_secrets
+from daemon.webhooks import Deliverer, hooks_for
 from handlers.engines.registry import find_engine
 from handlers.engines.shelf import raise_unready, unready
 from handlers.errors import StorageFailed, TransferFailed, UnreadableInput
@@ -76,6 +91,10 @@ class QueueService:
         self._staging = Staging(settings.files, settings.max_upload_bytes)
         self._outgoing = outgoing_for(settings)
         self._hooks = hooks_for(settings)
+        self._outbox = OutboxReader(settings.database)
+        self.deliverer = Deliverer(
+            settings, client, self._outbox, self.message, outgoing=self._hooks
+        )
 
     # -- jobs --------------------------------------------------------------------------------
     def new_job_id(self) -> str:
@@ -252,6 +271,37 @@ class QueueService:
                 if output.url is not None:
                     output.path.unlink(missing_ok=True)
 
+    # -- webhooks --------------------------------------------------------------------------------
+    def webhooks(self, status: str | None, job_id: str | None, limit: int) -> list[Webhook]:
+        """The newest of them, oldest first."""
+        state = next((s for s in WEBHOOK_STATES if s == status), None)
+        if status is not None and state is None:
+            return []
+        return [_webhook(one) for one in self._outbox.webhooks(state, job_id, limit)]
+
+    def webhook(self, webhook_id: str) -> Webhook | None:
+        """From the database."""
+        found = self._outbox.webhook(webhook_id)
+        return None if found is None else _webhook(found)
+
+    def redeliver(self, webhook_id: str) -> bool:
+        """Begin a new round of attempts."""
+        try:
+            self._client.webhook_again(webhook_id)
+        except NoSuchWebhook:
+            return False
+        except QueueUnavailable as wrong:
+            raise StorageFailed(str(wrong)) from wrong
+        self.deliverer.wake()
+        return True
+
+    def message(self, webhook: QueuedWebhook) -> bytes:
+        """The body of a webhook: the job as it was at its end, the same bytes every time."""
+        job = self._job(QueuedJob(**orjson.loads(webhook.job)))
+        at = datetime.fromtimestamp(webhook.created, UTC).isoformat(timespec="milliseconds")
+        about = {"type": webhook.event, "timestamp": at.replace("+00:00", "Z")}
+        return to_json(job_object(job, inline=False) | about)
+
     # -- hot folders ---------------------------------------------------------------------------
     def folders(self, *, scan: bool) -> dict[str, Any]:
         """What `FolderManager` says of itself."""
@@ -350,7 +400,7 @@ class QueueService:
             endpoint=job.endpoint,
             name=job.input_name,
             ops=tuple(step["op"] for step in steps),
-            webhook_url=job.webhook_url,
+            webhook_url=without_secrets(job.webhook_url) if job.webhook_url else None,
             attempt=job.attempt,
             progress=job.progress,
             step=job.step or "",
@@ -393,6 +443,20 @@ def _sounds(order: Order) -> list[SoundRef]:
         found += step.sounds.values()
         found += (item.sound for items in step.items.values() for item in items)
     return found
+
+
+def _webhook(webhook: QueuedWebhook) -> Webhook:
+    return Webhook(
+        id=webhook.id,
+        event=webhook.event,
+        job_id=webhook.job_id,
+        url=without_secrets(webhook.url),
+        status=webhook.state,
+        created_at=webhook.created,
+        next_attempt_at=webhook.next_at,
+        ended_at=webhook.ended,
+        attempts=[WebhookAttempt(**asdict(one)) for one in webhook.tries],
+    )
 
 
 def _errands(order: Order, sounds: list[SoundRef], lane: Lane, *, patient: bool) -> Errands:

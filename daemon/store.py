@@ -21,7 +21,7 @@ from daemon.jobs import Job, State
 from daemon.migrate import bring_up
 from daemon.prepared import Prepared
 from daemon.reader import job_of
-from daemon.schema import facts, job_events, jobs
+from daemon.schema import facts, job_events, jobs, webhook_attempts, webhooks
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,13 @@ def _update(state: State | None, *columns: str, **constants: Any) -> sa.Update:
         values["state"] = sa.literal_column(f"'{state}'")
     values.update({name: sa.literal_column(str(value)) for name, value in constants.items()})
     return sa.update(jobs).where(jobs.c.seq == sa.bindparam("_seq")).values(values)
+
+
+def _update_webhook(*columns: str, **constants: str) -> sa.Update:
+    """An update of the webhook `_number`, as `_update` is of a job."""
+    values: dict[str, Any] = {name: sa.bindparam(f"_{name}") for name in columns}
+    values.update({name: sa.literal_column(value) for name, value in constants.items()})
+    return sa.update(webhooks).where(webhooks.c.number == sa.bindparam("_number")).values(values)
 
 
 _INSERTED = (
@@ -153,6 +160,29 @@ _STATEMENTS: dict[str, sa.Executable] = {
     .where(schema.DELAYED, jobs.c.not_before <= sa.bindparam("_now"))
     .limit(1000),
     "next_due": sa.select(sa.func.min(jobs.c.not_before)).where(schema.DELAYED),
+    "announce": sa.insert(webhooks).values(
+        {
+            name: sa.bindparam(f"_{name}")
+            for name in ("number", "id", "job_id", "url", "event", "job", "created", "next_at")
+        }
+        | {"state": sa.literal_column("'pending'")}
+        | {name: sa.literal_column("0") for name in ("attempts", "round")}
+    ),
+    "attempted": sa.insert(webhook_attempts).values(
+        {column.name: sa.bindparam(f"_{column.name}") for column in webhook_attempts.c}
+    ),
+    "webhook": _update_webhook("state", "attempts", "next_at", "ended"),
+    "webhook_again": _update_webhook("round", "next_at", state="'pending'", ended="NULL"),
+    "webhook_by_id": sa.select(webhooks.c.number, webhooks.c.attempts).where(
+        webhooks.c.id == sa.bindparam("_id")
+    ),
+    "past_webhooks": sa.select(webhooks.c.number)
+    .where(schema.PAST, webhooks.c.ended < sa.bindparam("_before"))
+    .limit(500),
+    "forget_attempts": sa.delete(webhook_attempts).where(
+        webhook_attempts.c.webhook == sa.bindparam("_number")
+    ),
+    "forget_webhook": sa.delete(webhooks).where(webhooks.c.number == sa.bindparam("_number")),
     "forgettable": sa.select(jobs.c.seq, jobs.c.id)
     .where(schema.FORGETTABLE, jobs.c.completed < sa.bindparam("_before"))
     .order_by(jobs.c.completed)
@@ -187,8 +217,10 @@ class Store:
             wrong = schema.damage(self._connection)
             if wrong is not None:
                 raise UnusableDatabase(f"{database} is damaged: {wrong}")
-        newest = sa.select(sa.func.max(jobs.c.seq)), sa.select(sa.func.max(job_events.c.number))
-        self._seq, self._number = (self._connection.scalar(query) or 0 for query in newest)
+        counted = jobs.c.seq, job_events.c.number, webhooks.c.number
+        self._seq, self._number, self._webhook = (
+            self._connection.scalar(sa.select(sa.func.max(column))) or 0 for column in counted
+        )
         self._connection.rollback()
         self._prepared = {
             name: Prepared(statement, self._engine.dialect)
@@ -363,6 +395,26 @@ class Store:
         """Remove a job and its log."""
         self.change("forget_events", {"_seq": seq})
         self.change("forget", {"_seq": seq})
+
+    # -- webhooks ----------------------------------------------------------------------------
+    def add_webhook(self, row: dict[str, Any]) -> None:
+        """Put a message into the outbox."""
+        self._webhook += 1
+        self.change("announce", {"_number": self._webhook, **row})
+
+    def webhook(self, webhook: str) -> tuple[int, int] | None:
+        """Number and attempts of a webhook."""
+        found = self._query("webhook_by_id", _id=webhook)
+        return (found[0][0], found[0][1]) if found else None
+
+    def past_webhooks(self, before: float) -> list[int]:
+        """Numbers of webhooks that ended before a moment; up to 500."""
+        return [number for (number,) in self._query("past_webhooks", _before=before)]
+
+    def forget_webhook(self, number: int) -> None:
+        """Remove a webhook and its attempts."""
+        self.change("forget_attempts", {"_number": number})
+        self.change("forget_webhook", {"_number": number})
 
     # -- at start ----------------------------------------------------------------------------
     def begin_epoch(self) -> int:

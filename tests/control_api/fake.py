@@ -29,6 +29,8 @@ class FakeService:
         self.refused = {}
         self.policy = Policy("disabled", (), ("https",))
         self.hook_policy = Policy("denylist", (), ("http", "https"))
+        #: Webhooks by id.
+        self.hooks = {}
         self._numbers = itertools.count(1)
 
     # -- jobs
@@ -139,6 +141,20 @@ class FakeService:
         if job.status not in ("failed", "cancelled"):
             raise WrongState(f"job {job_id} is {job.status}")
         return True
+
+    def webhooks(self, status, job_id, limit):
+        wanted = [
+            w
+            for w in self.hooks.values()
+            if status in (None, w.status) and job_id in (None, w.job_id)
+        ]
+        return wanted[-limit:]
+
+    def webhook(self, webhook_id):
+        return self.hooks.get(webhook_id)
+
+    def redeliver(self, webhook_id):
+        return webhook_id in self.hooks
 
     def engines(self):
         return list(self.shelf.values())
