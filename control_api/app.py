@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import cast
 
 import falcon
 
@@ -11,6 +12,7 @@ from control_api import catalog, engines, errors, files, folders, jobs, rest, we
 from control_api.guard import Guard
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
+from control_api.scopes import Keys, Scope
 from control_api.server import Server, serve
 from handlers.registry import operations
 
@@ -30,13 +32,13 @@ def all_routes(service: Service) -> list[Route]:
     return [*found, *catalog.routes(service, found)]
 
 
-def create_app(service: Service, settings: ApiSettings) -> App:
-    """The WSGI application over a service.
+def create_app(service: Service, settings: ApiSettings, keys: Keys | None = None) -> App:
+    """The WSGI application over a service; `keys` open it, by default the settings' token alone.
 
     Raises:
         BrokenPlugin: an operation outside this package cannot be loaded.
     """
-    app: App = falcon.App(middleware=[Guard(settings.auth_token)])
+    app: App = falcon.App(middleware=[Guard(keys or Keys(settings.auth_token))])
     errors.install(app)
     for path, resource in _resources(all_routes(service)).items():
         app.add_route(path.replace("{path}", "{path:path}"), resource)
@@ -45,7 +47,8 @@ def create_app(service: Service, settings: ApiSettings) -> App:
 
 def _resources(routes: Sequence[Route]) -> dict[str, object]:
     """Falcon wants one object per path, with a method per HTTP method."""
-    responders: dict[str, dict[str, object]] = defaultdict(dict)
+    responders: dict[str, dict[str, object]] = defaultdict(lambda: {"scopes": {}})
     for route in routes:
+        cast("dict[str, Scope]", responders[route.path]["scopes"])[route.method] = route.needs
         responders[route.path][f"on_{route.method.lower()}"] = staticmethod(route.respond)
     return {path: type("Resource", (), methods)() for path, methods in responders.items()}

@@ -38,10 +38,10 @@ def routes(service: Service) -> list[Route]:
         answer_json(resp, {"deleted": service.delete_file(path)})
 
     return [
-        Route("GET", "/v1/files", "files", "List staged files.", list_files),
-        Route("PUT", "/v1/files/{path}", "files", "Store a file.", put_file),
-        Route("GET", "/v1/files/{path}", "files", "Fetch a file.", get_file),
-        Route("DELETE", "/v1/files/{path}", "files", "Delete a file.", delete_file),
+        Route("GET", "/v1/files", "files", "List staged files.", list_files, scope="files"),
+        Route("PUT", "/v1/files/{path}", "files", "Store a file.", put_file, scope="files"),
+        Route("GET", "/v1/files/{path}", "files", "Fetch a file.", get_file, scope="files"),
+        Route("DELETE", "/v1/files/{path}", "files", "Delete a file.", delete_file, scope="files"),
     ]
 
 

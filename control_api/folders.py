@@ -26,5 +26,6 @@ def routes(service: Service) -> list[Route]:
             "management",
             "Look through all hot folders now.",
             scan_folders,
+            scope="run",
         ),
     ]

@@ -2,49 +2,74 @@
 
 from __future__ import annotations
 
-import hmac
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import falcon
+
+from control_api.scopes import ANYBODY, Holder, Keys, Scope
 
 OPEN_PATHS = frozenset({"/healthz"})
 """Answered without a token."""
 
 
-def is_bearer(authorization: str, token: str) -> bool:
-    """True when a header value (Latin-1, as WSGI has it) carries the token.
+def require(req: falcon.Request, scope: Scope) -> None:
+    """Refuse a request whose token is not good for `scope`.
 
-    Compares bytes: `compare_digest` refuses text that is not ASCII.
+    Raises:
+        falcon.HTTPForbidden: with the challenge of RFC 6750.
     """
-    scheme, _, given = authorization.partition(" ")
-    sent = given.strip().encode("latin-1", "replace")
-    return scheme.lower() == "bearer" and hmac.compare_digest(sent, token.encode())
+    holder: Holder = req.context.holder
+    if not holder.may(scope):
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+        raise falcon.HTTPForbidden(
+            description=f"the token {holder.name} does not have the scope {scope}",
+            headers={"WWW-Authenticate": challenge},
+        )
 
 
 class Guard:
     """Falcon middleware: token and origin before any responder, safe headers after it."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
 
     def process_request(self, req: falcon.Request, _: falcon.Response) -> None:
-        """Refuse a request without the token, or from a page of another site.
+        """Refuse a request without a token, or from a page of another site.
+
+        Who asks is left in `req.context.holder`, for responders that serve more than one scope.
 
         Raises:
             falcon.HTTPUnauthorized: the token is missing, malformed or wrong.
             falcon.HTTPForbidden: the Origin is not the host that was asked.
         """
+        req.context.holder = ANYBODY
         if req.path in OPEN_PATHS or req.method == "OPTIONS":
             return
-        if self._token and not is_bearer(req.get_header("Authorization") or "", self._token):
+        holder = self._keys.holder(req.get_header("Authorization") or "")
+        if holder is None:
             raise falcon.HTTPUnauthorized(
                 description="this server needs its token: Authorization: Bearer <token>",
                 challenges=["Bearer"],
             )
+        req.context.holder = holder
         origin = req.get_header("Origin")
         # Without this, any page in a user's browser could send forms to a server on localhost.
         if origin is not None and urlsplit(origin).netloc != req.get_header("Host"):
             raise falcon.HTTPForbidden(description=f"requests from {origin[:200]!r} are not taken")
+
+    def process_resource(
+        self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: object
+    ) -> None:
+        """Refuse a token that is good for something else (RFC 6750).
+
+        Raises:
+            falcon.HTTPForbidden: the route needs a scope that the token has not.
+        """
+        scopes: Mapping[str, Scope] = getattr(resource, "scopes", {})
+        needed = scopes.get("GET" if req.method == "HEAD" else req.method)
+        if needed is not None:
+            require(req, needed)
 
     def process_response(
         self, _req: falcon.Request, resp: falcon.Response, _resource: object, _ok: bool

@@ -49,6 +49,7 @@ def routes(service: Service) -> list[Route]:
             "jobs",
             "Cancel a job, or forget one that has ended.",
             delete_job,
+            scope="run",
         ),
         Route(
             "POST",
@@ -56,6 +57,7 @@ def routes(service: Service) -> list[Route]:
             "jobs",
             "Run a failed or cancelled job again.",
             retry_job,
+            scope="run",
         ),
     ]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import falcon
 
+from control_api.scopes import Scope
+
 App = falcon.App[falcon.Request, falcon.Response]
 
 
@@ -22,3 +24,11 @@ class Route:
     respond: Callable[..., None]
     #: False keeps it out of the catalogue.
     listed: bool = True
+    #: What a token must be good for. Unless it says so itself, a route that only looks needs
+    #: `read`, and any other `admin`.
+    scope: Scope | None = None
+
+    @property
+    def needs(self) -> Scope:
+        """The scope that a token must have."""
+        return self.scope or ("read" if self.method in ("GET", "HEAD") else "admin")

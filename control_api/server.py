@@ -24,7 +24,8 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 from control_api.forms import MAX_TEXT
-from control_api.guard import OPEN_PATHS, is_bearer
+from control_api.guard import OPEN_PATHS
+from control_api.scopes import Keys
 from control_api.wire import to_json
 
 if TYPE_CHECKING:
@@ -152,17 +153,17 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 class _Limits:
     """What a request may bring."""
 
-    def __init__(self, settings: ApiSettings) -> None:
-        self._token = settings.auth_token
+    def __init__(self, settings: ApiSettings, keys: Keys) -> None:
+        self._keys = keys
         #: A little more than the cap: the application names the field that is too large.
         self.upload = settings.max_upload_bytes + MAX_TEXT
         self.form = 2 * settings.max_upload_bytes + 2 * MAX_TEXT  # may hold two sounds
         self.text = 2 * MAX_TEXT
 
     def may_enter(self, request: _Parser) -> bool:
-        if not self._token or request.path in OPEN_PATHS or request.command == "OPTIONS":
+        if request.path in OPEN_PATHS or request.command == "OPTIONS":
             return True
-        return is_bearer(request.headers.get("AUTHORIZATION", ""), self._token)
+        return self._keys.holder(request.headers.get("AUTHORIZATION", "")) is not None
 
     def body_limit(self, request: _Parser) -> int:
         if request.command == "PUT":
@@ -188,8 +189,10 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
 class Server:
     """A listening server: `run` serves until `close` is called from another thread."""
 
-    def __init__(self, app: App, settings: ApiSettings, host: str, port: int) -> None:
-        limits = _Limits(settings)
+    def __init__(
+        self, app: App, settings: ApiSettings, host: str, port: int, keys: Keys | None = None
+    ) -> None:
+        limits = _Limits(settings, keys or Keys(settings.auth_token))
         adjustments = Adjustments(
             host=host,
             port=port,
@@ -253,7 +256,13 @@ class Server:
 
 
 def serve(
-    app: App, settings: ApiSettings, host: str, port: int, *, spool: Path | None = None
+    app: App,
+    settings: ApiSettings,
+    host: str,
+    port: int,
+    *,
+    spool: Path | None = None,
+    keys: Keys | None = None,
 ) -> Server:
     """Listen on an address; port 0 takes a free one.
 
@@ -264,6 +273,7 @@ def serve(
         port: TCP port.
         spool: where bodies wait until they are read. Else the system's temporary
             folder, which may be small or in memory.
+        keys: open it before a body is read; those that `create_app` was given.
 
     Raises:
         OSError: the address cannot be taken.
@@ -271,7 +281,7 @@ def serve(
     if spool is not None:
         spool.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(spool)  # waitress has no option for it
-    return Server(app, settings, host, port)
+    return Server(app, settings, host, port, keys)
 
 
 def _too_large(limit: int) -> str:

@@ -37,7 +37,7 @@ def routes(service: Service) -> list[Route]:
     return [
         Route("GET", "/v1/webhooks", "jobs", "List webhooks, oldest first.", list_webhooks),
         Route("GET", one, "jobs", "Look at one webhook and its attempts.", get_webhook),
-        Route("POST", f"{one}/redeliver", "jobs", "Send a webhook again.", redeliver),
+        Route("POST", f"{one}/redeliver", "jobs", "Send a webhook again.", redeliver, scope="run"),
     ]
 
 

@@ -38,10 +38,13 @@ def serve(settings: Settings) -> int:
         try:
             from control_api.app import create_app
             from control_api.app import serve as listen
+            from control_api.scopes import Keys
             from daemon.client import Client
+            from daemon.clock import SystemClock
             from daemon.folders import FolderManager
             from daemon.reader import JobReader
             from daemon.service import QueueService
+            from daemon.tokens import TokenFile
             from handlers.registry import operations
 
             operations()
@@ -53,8 +56,10 @@ def serve(settings: Settings) -> int:
         manager = FolderManager(settings, client, reader)
         service = QueueService(settings, client, reader, manager)
         spool = settings.uploads / "incoming"
-        app = create_app(service, settings)
-        server = listen(app, settings, settings.host, settings.port, spool=spool)
+        named = TokenFile(settings.tokens).tokens
+        keys = Keys(settings.auth_token, named, now=SystemClock().now)
+        app = create_app(service, settings, keys)
+        server = listen(app, settings, settings.host, settings.port, spool=spool, keys=keys)
     except BaseException:
         dispatcher.stop(at_once=True)
         raise

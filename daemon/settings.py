@@ -258,6 +258,11 @@ class Settings(BaseModel):
         return self.data_dir / "results"
 
     @property
+    def tokens(self) -> Path:
+        """The hashes of the named tokens."""
+        return self.data_dir / "tokens.json"
+
+    @property
     def recall(self) -> Path:
         """What analyses found."""
         return self.data_dir / "recall"

@@ -186,7 +186,9 @@ class Deliverer:
         if self._secrets:
             signed = signatures(self._secrets, webhook.id, int(at), body)
             headers["webhook-signature"] = signed
-        status, error, final = None, None, None
+        status: int | None = None
+        error: str | None = None
+        final: WebhookState | None = None
         try:
             status = self._outgoing.post(webhook.url, body, headers)
         except TransferFailed as failed:

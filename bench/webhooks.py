@@ -1,0 +1,131 @@
+"""Kills the whole daemon between submit and delivery, and counts who was told: python -m bench.webhooks
+
+    python -m bench.webhooks [--kills 100]
+
+Every round submits a job with a webhook over HTTP and kills every process of
+the daemon with SIGKILL, some milliseconds later. Afterwards each acknowledged
+job must have run to its end once, and each webhook must have come at least once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.sounds import tone, write_wav
+from tests.whole.living import Living
+
+_PATIENCE = 120.0
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Counts what it is told."""
+
+    told: collections.Counter[str] = collections.Counter()
+    ids: collections.defaultdict[str, set[str]] = collections.defaultdict(set)
+
+    def do_POST(self) -> None:
+        """Take one webhook."""
+        job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["id"]
+        self.told[job] += 1
+        self.ids[job].add(self.headers["webhook-id"])
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def submit(address: str, sound: Path, hook: str) -> str | None:
+    """The id of an acknowledged job; None where the server was not there to answer."""
+    body = json.dumps({"file_path": sound.name, "async_job": True, "webhook_url": hook}).encode()
+    request = urllib.request.Request(
+        f"{address}/v1/audio/info", body, {"Content-Type": "application/json"}
+    )
+    with suppress(OSError), urllib.request.urlopen(request, timeout=10) as reply:
+        return str(json.load(reply)["job_id"])
+    return None
+
+
+def kill_everything(living: Living) -> None:
+    """SIGKILL for the daemon and all of its processes, the daemon first."""
+    listed = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True
+    ).stdout
+    parents = {int(pid): int(parent) for pid, parent in map(str.split, listed.splitlines())}
+    family = [living.process.pid]
+    for one in family:
+        family += [pid for pid, parent in parents.items() if parent == one]
+    for one in family:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+    living.process.wait()
+
+
+def main() -> int:
+    """Print what was lost; the exit code is 1 if anything was."""
+    parser = argparse.ArgumentParser(prog="bench.webhooks")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    dice = random.Random(args.seed)
+    pause = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    hook = f"http://127.0.0.1:{server.server_address[1]}/hook"
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        (data / "files").mkdir(parents=True)
+        sound = write_wav(tone(440, seconds=1, peak_db=-6), data / "files/take.wav")
+        environment = {"AUDIOLLA_FETCH_ALLOW_PRIVATE": "true", "AUDIOLLA_CPU_WORKERS": "1"}
+        environment |= {"AUDIOLLA_JOB_MAX_DEATHS": "1000"}
+        living = Living(data, environment)
+        jobs: list[str] = []
+        for _ in range(args.kills):
+            jobs += filter(None, [submit(living.address, sound, hook)])
+            pause.wait(dice.choice([0.0, 0.02, 0.2, 1.0, 3.0]) * dice.random())
+            kill_everything(living)
+            living.start()
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and not all(Receiver.told[job] for job in jobs):
+            pause.wait(0.2)
+        story = look(data / "audiolla.db", jobs)
+        living.stop()
+    print(json.dumps({"kills": args.kills, "jobs": len(jobs), **story}))
+    return int(any(story[name] for name in ("untold", "unfinished", "completed_twice", "two_ids")))
+
+
+def look(database: Path, jobs: list[str]) -> dict[str, Any]:
+    """What became of every acknowledged job."""
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as reader:
+        ends = dict(
+            reader.execute(
+                "SELECT jobs.id, count(*) FROM jobs JOIN job_events ON job_events.job = jobs.seq "
+                "WHERE job_events.state = 'completed' GROUP BY jobs.id"
+            )
+        )
+    return {
+        "untold": sum(not Receiver.told[job] for job in jobs),
+        "unfinished": sum(not ends.get(job) for job in jobs),
+        "completed_twice": sum(ends.get(job, 0) > 1 for job in jobs),
+        "two_ids": sum(len(Receiver.ids[job]) > 1 for job in jobs),
+        "told_more_than_once": sum(Receiver.told[job] > 1 for job in jobs),
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
