@@ -1,4 +1,4 @@
-"""Kills the whole daemon between submit and delivery, and counts who was told: python -m bench.webhooks
+"""Kills the whole daemon between submit and delivery, and counts who was told.
 
     python -m bench.webhooks [--kills 100]
 
@@ -24,7 +24,7 @@ import urllib.request
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.sounds import tone, write_wav
 from tests.whole.living import Living
@@ -35,8 +35,8 @@ _PATIENCE = 120.0
 class Receiver(BaseHTTPRequestHandler):
     """Counts what it is told."""
 
-    told: collections.Counter[str] = collections.Counter()
-    ids: collections.defaultdict[str, set[str]] = collections.defaultdict(set)
+    told: ClassVar[collections.Counter[str]] = collections.Counter()
+    ids: ClassVar[collections.defaultdict[str, set[str]]] = collections.defaultdict(set)
 
     def do_POST(self) -> None:
         """Take one webhook."""

@@ -99,7 +99,11 @@ class Outgoing:
             UrlRefused: a rule refuses it.
             TransferFailed: its name has no address now.
         """
-        self._addresses(self._policy.check(url), _Deadline(_CONNECT_SECONDS))
+        try:
+            self._addresses(self._policy.check(url), _Deadline(_CONNECT_SECONDS))
+        except UrlRefused as refused:
+            log.info("a URL is refused: %s", refused.detail)
+            raise
 
     def fetch(self, url: str, into: BinaryIO, heard: Heard = lambda *_: None) -> Fetched:
         """Write what a URL gives to a file.
@@ -177,7 +181,11 @@ class Outgoing:
         body: Iterator[bytes] | Sequence[bytes] = (),
     ) -> Iterator[tuple[Target, http.client.HTTPResponse]]:
         """Ask once, and have the answer's head; everything is closed at the end."""
-        target = self._policy.check(url)
+        try:
+            target = self._policy.check(url)
+        except UrlRefused as refused:
+            log.warning("%s: a URL is refused: %s", method, refused.detail)
+            raise
         try:
             with self._connected(target, deadline) as sock:
                 connection = http.client.HTTPConnection(target.host, target.port)

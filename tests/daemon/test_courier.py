@@ -43,7 +43,9 @@ def queue(tmp_path_factory):
 def api(queue):
     service = QueueService(queue.settings, queue.client, queue.reader)
     news = service.tidy_up()
+    service.deliverer.start(queue.client.subscribe())
     yield TestClient(create_app(service, queue.settings))
+    service.deliverer.stop()
     news.close()
 
 
@@ -262,3 +264,28 @@ def test_a_report_whose_sound_goes_to_a_url_is_the_descriptor(api, peer, sound):
     assert reply.json["size"] == len(bucket.asked[0][2])
     assert "click_track_base64" not in reply.json
     assert "tempo_bpm" in reply.json
+
+
+def test_a_webhook_carries_the_job_as_the_api_shows_it(api, queue, peer, sound):
+    home, receiver = peer(answer(200, sound)), peer(answer(200))
+    reply = post(
+        api,
+        "/v1/audio/trim",
+        file_url=home.url("/a.wav"),
+        end_sec="1",
+        async_job="true",
+        webhook_url=receiver.url("/hook?key=s3cret"),
+    )
+    job = reply.json["job_id"]
+    receiver.wait_asked(1)
+    told = orjson.loads(receiver.asked[0][2])
+
+    assert told.pop("type") == "job.completed"
+    assert told.pop("timestamp").endswith("Z")
+    assert told == api.simulate_get(f"/v1/jobs/{job}").json
+    assert told["result"]["path"] == f"jobs/{job}.wav"
+    assert told["duration_sec"] >= 0
+    assert b"s3cret" not in receiver.asked[0][2]
+    (listed,) = api.simulate_get("/v1/webhooks", query_string=f"job_id={job}").json["webhooks"]
+    assert listed["url"] == receiver.url("/hook")
+    assert receiver.asked[0][1]["webhook-id"] == listed["id"]
