@@ -3,9 +3,11 @@
 #       -p 127.0.0.1:8000:8000 -v audiolla:/data audiolla
 FROM python:3.11-slim-bookworm
 
-# Codecs come inside the Python packages; Chromaprint, for fingerprints, comes in none.
+# Codecs come inside the Python packages; Chromaprint, for fingerprints, and FluidSynth and its
+# instruments, for MIDI, come in none.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libchromaprint1 \
+    && apt-get install --yes --no-install-recommends \
+        libchromaprint1 libfluidsynth3 fluid-soundfont-gm \
     && rm -rf /var/lib/apt/lists/*
 
 # The Python packages first: they change least.

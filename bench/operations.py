@@ -208,6 +208,152 @@ def silero(bench: Bench) -> Callable[[], Any]:
     return run
 
 
+def librosa_heard(bench: Bench) -> Any:
+    """The sound as `librosa.load` gives it: mono at 22,050 Hz."""
+    import librosa
+
+    return librosa.resample(librosa.to_mono(bench.audio.samples), orig_sr=RATE, target_sr=22050)
+
+
+def librosa_beats(bench: Bench) -> Callable[[], Any]:
+    """Its beat tracker, as it comes."""
+    import librosa
+
+    return lambda: librosa.beat.beat_track(y=librosa_heard(bench))
+
+
+def librosa_onsets(bench: Bench) -> Callable[[], Any]:
+    """Its onset detector, as it comes."""
+    import librosa
+
+    return lambda: librosa.onset.onset_detect(y=librosa_heard(bench))
+
+
+def librosa_match(bench: Bench) -> Callable[[], Any]:
+    """Its beat tracker, then Signalsmith Stretch."""
+    import python_stretch
+
+    beats = librosa_beats(bench)
+
+    def run() -> Any:
+        tempo = float(np.atleast_1d(beats()[0])[0])
+        stretch = python_stretch.Signalsmith.Stretch(1)
+        stretch.preset(2, RATE)
+        stretch.setTimeFactor(126 / tempo)
+        return stretch.process(bench.audio.samples)
+
+    return run
+
+
+def librosa_key(bench: Bench) -> Callable[[], Any]:
+    """Its constant-Q chroma against Krumhansl's profiles."""
+    import librosa
+
+    from bench.accuracy.tonal import KRUMHANSL
+
+    def run() -> Any:
+        chroma = librosa.feature.chroma_cqt(y=librosa_heard(bench)).mean(axis=1)
+        return [
+            np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]
+            for profile in KRUMHANSL.values()
+            for tonic in range(12)
+        ]
+
+    return run
+
+
+def librosa_figures(*figures: str) -> Peer:
+    """Tempo, key and what else is named, as librosa has it; it has no loudness."""
+
+    def prepared(bench: Bench) -> Callable[[], Any]:
+        import librosa
+
+        beats, key = librosa_beats(bench), librosa_key(bench)
+        ways = [getattr(librosa.feature, name) for name in figures]
+
+        def run() -> Any:
+            samples = librosa_heard(bench)
+            return beats(), key(), [way(y=samples).mean() for way in ways]
+
+        return run
+
+    return prepared
+
+
+def librosa_chords(bench: Bench) -> Callable[[], Any]:
+    """Its constant-Q chroma, filtered, against triads, and the key."""
+    import librosa
+
+    key = librosa_key(bench)
+
+    def run() -> Any:
+        chroma = librosa.feature.chroma_cqt(y=librosa_heard(bench))
+        likes = librosa.decompose.nn_filter(chroma, aggregate=np.median, metric="cosine")
+        return likes.argmax(axis=0), key()
+
+    return run
+
+
+def librosa_melody(bench: Bench) -> Callable[[], Any]:
+    """Its `yin`, which says nothing of what is voiced (its `pyin` takes a minute)."""
+    import librosa
+
+    return lambda: librosa.yin(librosa_heard(bench), fmin=65, fmax=2093)
+
+
+def librosa_parts(bench: Bench) -> Callable[[], Any]:
+    """Beat-synchronous chroma and MFCC, clustered agglomeratively."""
+    import librosa
+
+    def run() -> Any:
+        samples = librosa_heard(bench)
+        _, beats = librosa.beat.beat_track(y=samples)
+        chroma = librosa.feature.chroma_cqt(y=samples)
+        both = np.vstack((librosa.feature.mfcc(y=samples), chroma))
+        return librosa.segment.agglomerative(librosa.util.sync(both, beats), 6)
+
+    return run
+
+
+def librosa_transposed(bench: Bench) -> Callable[[], Any]:
+    """The key by librosa, the sound transposed by Signalsmith Stretch."""
+    key, shift = librosa_key(bench), signalsmith(1, 3)
+    assert callable(shift)
+    shifted = shift(bench)
+
+    def run() -> Any:
+        return key(), shifted()
+
+    return run
+
+
+def librosa_retuned(bench: Bench) -> Callable[[], Any]:
+    """One pitch for all by `yin`, one shift for all by Signalsmith Stretch."""
+    import librosa
+
+    shift = signalsmith(1, 0.3)
+    assert callable(shift)
+    shifted = shift(bench)
+
+    def run() -> Any:
+        return librosa.yin(librosa_heard(bench), fmin=65, fmax=2093), shifted()
+
+    return run
+
+
+def librosa_loops(bench: Bench) -> Callable[[], Any]:
+    """Its beats, chroma by beat, and how alike all beats are."""
+    import librosa
+
+    def run() -> Any:
+        samples = librosa_heard(bench)
+        _, beats = librosa.beat.beat_track(y=samples)
+        chroma = librosa.util.sync(librosa.feature.chroma_stft(y=samples), beats)
+        return librosa.segment.recurrence_matrix(chroma, mode="affinity", sym=True)
+
+    return run
+
+
 def matchering(bench: Bench) -> Callable[[], Any]:
     """Its stages over the whole sound, its own limiter at the end."""
     with warnings.catch_warnings():
@@ -302,6 +448,21 @@ ROWS = [
     Row("split", {"mode": "silence", "threshold_db": -40.0}, {
         "sox": sox("silence", "1", "0.01", "1%", "1", "0.5", "1%", ":", "newfile", ":",
                    "restart")}, label="silence"),
+    Row("beats", {}, {"librosa": librosa_beats}),
+    Row("onsets", {}, {"librosa": librosa_onsets}),
+    Row("analyze", {}, {
+        "librosa": librosa_figures("spectral_centroid", "rms", "zero_crossing_rate")}),
+    Row("dj_prep", {}, {"librosa": librosa_figures()}),
+    Row("chords", {}, {"librosa": librosa_chords}),
+    Row("chords_to_midi", {}, {"librosa": librosa_chords}),
+    Row("melody", {}, {"(librosa yin)": librosa_melody}),
+    Row("segments", {}, {"librosa": librosa_parts}),
+    Row("key_match", {"target_key": "D#"}, {"librosa, signalsmith": librosa_transposed}),
+    Row("pitch_correct", {}, {"librosa yin, signalsmith": librosa_retuned}),
+    Row("beat_slice", {}, {"librosa": librosa_beats}),
+    Row("thumbnail", {}, {"librosa": librosa_onsets}),
+    Row("loop_point", {}, {"librosa": librosa_loops}),
+    Row("bpm_match", {"target_bpm": 126.0}, {"librosa, signalsmith": librosa_match}),
     Row("vad", {}, {"silero by frame": silero}),
     Row("waveform", {}, {"ffmpeg": (
         "ffmpeg", "-v", "error", "-y", "-i", "{in}", "-filter_complex",

@@ -24,6 +24,7 @@ from handlers.errors import (
     BadParameter,
     MissingInput,
     MistypedParameter,
+    NoSuchFile,
     UnreadableInput,
 )
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder, named_items
@@ -81,7 +82,7 @@ def read_request(
         items={
             name: _items(declared, form, job_id, service) for name, declared in fields.lists.items()
         }
-        | named_items(op, params, lambda name: service.staged_sound(job_id, name)),
+        | named_items(op, params, lambda name: _in_a_parameter(name, job_id, service)),
     )
     order = Order(sound=first, steps=[step], delivery=delivery)
     return Request(order, background, webhook_url, target, output_path)
@@ -239,6 +240,14 @@ def _named(field: str, value: str, path_field: str, job_id: str, service: Servic
     except AudiollaError as wrong:
         wrong.field = field
         raise
+
+
+def _in_a_parameter(name: str, job_id: str, service: Service) -> SoundRef:
+    try:
+        return service.staged_sound(job_id, name)
+    except NoSuchFile as missing:
+        # The request names its own file in `file_path`; this is a wrong value of a parameter.
+        raise BadParameter(missing.detail) from None
 
 
 def _items(declared: Input, form: Form, job_id: str, service: Service) -> list[ItemRef]:

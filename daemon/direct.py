@@ -78,8 +78,9 @@ def main() -> int:
 
 
 def _run(job: str, order: str, settings: Settings, tell: Any) -> dict[str, Any]:
-    from daemon.runner import run
+    from daemon.runner import prepare, run
 
+    prepare(settings)
     with tempfile.TemporaryDirectory(prefix="audiolla-") as scratch:
         context = DirectContext(Path(scratch), settings, tell)
 

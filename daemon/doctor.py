@@ -29,10 +29,10 @@ from typing import Any, Literal
 from daemon.mounts import mount_of
 from daemon.settings import Settings
 from handlers import chromaprint
+from handlers.errors import AudiollaError
 
 Verdict = Literal["ok", "note", "problem"]
 
-SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 _GIB = 2**30
 #: A path to a Unix socket must fit into `sun_path`, its closing NUL included.
 _SOCKET_PATH_BYTES = 107
@@ -64,6 +64,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _codecs,
         _kernels,
         _programs,
+        _instruments,
         _places,
         _database,
         _watching,
@@ -258,15 +259,27 @@ def _programs(_: Settings) -> Iterator[Finding]:
             "the library is not there: fingerprint will refuse, nothing else needs it",
             chromaprint.INSTALL,
         )
-    if SOUNDFONT.exists():
-        yield Finding("installed", "soundfont", "ok", str(SOUNDFONT))
+
+
+def _instruments(settings: Settings) -> Iterator[Finding]:
+    from handlers.fluidsynth import library
+
+    try:
+        library()
+    except AudiollaError as missing:
+        mend = "apt-get install libfluidsynth3"
+        yield Finding("installed", "fluidsynth", "note", f"{missing}", mend)
+    else:
+        yield Finding("installed", "fluidsynth", "ok", "renders MIDI")
+    if settings.soundfont.is_file():
+        yield Finding("installed", "soundfont", "ok", str(settings.soundfont))
     else:
         yield Finding(
             "installed",
             "soundfont",
             "note",
-            f"{SOUNDFONT} is not there: no operation needs it yet, make_sounds.py does",
-            "apt-get install fluid-soundfont-gm",
+            f"{settings.soundfont} is not there: a job that renders MIDI must name another",
+            "apt-get install fluid-soundfont-gm, or set AUDIOLLA_SOUNDFONT",
         )
 
 

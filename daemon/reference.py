@@ -19,7 +19,7 @@ from typing import Any, get_args
 import yaml
 
 from daemon.settings import Settings, environment_name
-from handlers.artifacts import Result, artifact_types
+from handlers.artifacts import NamedFile, Result, artifact_types
 from handlers.codecs.formats import OUTPUT_FORMATS, Encoding
 from handlers.declare import CATEGORIES, Operation
 from handlers.registry import operations
@@ -86,6 +86,13 @@ def _operation(op: Operation) -> Iterator[str]:
         if declared.item is not None:
             title = f"Each entry of `{declared.name}` is a sound and:"
             yield from _parameters(declared.item.model_json_schema(), title)
+    if op.sound is None and all(declared.named for declared in op.inputs):
+        # Nothing goes in, so no rule can begin with it: its parameters are the body of a request.
+        for example in op.examples:
+            yield from (f"{example.title.rstrip('.')}:", "", "```json")
+            yield json.dumps(example.params, ensure_ascii=False)
+            yield from ("```", "")
+        return
     yield "```yaml"
     yield "rules:"
     for example in op.examples:
@@ -144,13 +151,14 @@ def _prose(lines: list[str]) -> Iterator[str]:
 
 
 def _input(declared: Any) -> str:
+    is_file = declared.item is not None and issubclass(declared.item, NamedFile)
     kind = {
         "blocks": "a sound",
         "heard": "a sound",
         "audio": "a whole sound",
         "midi": "a MIDI file",
         "file": "the file of a sound",
-    }.get(declared.kind, "a list of sounds")
+    }.get(declared.kind, "a file" if is_file else "a list of sounds")
     text = f"{kind} (`{declared.name}`)"
     if declared.doc:
         text += f": {declared.doc.rstrip('.')}"

@@ -22,6 +22,7 @@ from daemon import scratch
 from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
+from daemon.settings import Settings
 from handlers import chain
 from handlers.artifacts import (
     Blocks,
@@ -52,6 +53,7 @@ from handlers.errors import (
 from handlers.measured import Measured
 from handlers.registry import find
 from handlers.smf.clock import duration as midi_seconds
+from handlers.soundfonts import shelf
 from rules.match import SoundFacts
 from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
@@ -65,6 +67,11 @@ _ROLES = {
     FileCopy: "file",
     TextFile: "markers",
 }
+
+
+def prepare(settings: Settings) -> None:
+    """Tell the handlers of this process what they need to know of the settings."""
+    shelf.default = settings.soundfont
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -249,8 +256,13 @@ class _Attempt:
                         writing.sound(drafts, sound, part)
                 elif outcome.sound is not None:
                     writing.sound(drafts, outcome.sound, "")
+            # Where no sound flows, MIDI takes its place, and its name.
+            alone = outcome.sound is None and not outcome.sounds
             for side in story.files:
-                path = names.side(side.op, side.file.ext, side.name)
+                if alone and side.file is story.midi:
+                    path = names.midi(side.op, side.file.ext)
+                else:
+                    path = names.side(side.op, side.file.ext, side.name)
                 if isinstance(side.file, FileCopy) and not (wants_sound or delivery.exact):
                     path = names.copy(side.file.ext)
                 about = {"step": side.step} | ({"name": side.name} if side.name else {})
@@ -486,6 +498,12 @@ class _Names:
 
     def copy(self, ext: str) -> PurePosixPath:
         """Where a changed copy of the source goes that is delivered in the sound's place."""
+        return self._rendered(self.delivery.name, ext)
+
+    def midi(self, op: str, ext: str) -> PurePosixPath:
+        """Where the MIDI file of a chain without sound goes."""
+        if self.delivery.exact:
+            return self.side(op, ext)
         return self._rendered(self.delivery.name, ext)
 
     def side(self, op: str, ext: str, field: str = "") -> PurePosixPath:

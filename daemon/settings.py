@@ -105,6 +105,10 @@ class Settings(BaseModel):
         "A sound up to this size is kept in memory between two passes; larger ones are read again.",
         ge=0,
     )
+    soundfont: Path = _setting(
+        Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
+        "SoundFont that MIDI is played with where a job names none.",
+    )
     recall_bytes: ByteCount = _setting(
         256 * 2**20,
         "What analyses found is kept up to this size, so that asking again is a look-up; 0 keeps "

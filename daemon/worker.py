@@ -255,14 +255,16 @@ def be_killed_first() -> None:
         log.info("oom_score_adj cannot be set: %s", refused)
 
 
-def load_run(name: str) -> Run:
+def load_run(name: str, settings: Settings) -> Run:
     """The runner's function, with everything imported that a first job would wait for."""
     module, _, function = name.partition(":")
     run: Run = getattr(importlib.import_module(module), function)
     if module == "daemon.runner":
+        from daemon.runner import prepare
         from handlers.kernels import warm_all
         from handlers.registry import operations
 
+        prepare(settings)
         operations()
         warm_all()
     return run
@@ -288,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
     link = Link(socket.socket(fileno=given.socket))
     threading.Thread(target=link.read, name="reader", daemon=True).start()
-    run = load_run(given.run)
+    run = load_run(given.run, settings)
     link.send({"do": "ready"})
     work(link, given.lane, run, settings)
     sys.stderr.flush()

@@ -82,10 +82,13 @@ class Blocks:
         rate: int,
         channels: int,
         frames: int | None,
+        about_frames: int | None = None,
         facts: SourceFacts | None = None,
     ) -> None:
+        """Where only reading tells the length, `about_frames` may say what it will be, roughly."""
         self._make = make
         self._frames = frames
+        self._about = about_frames
         self.rate = rate
         self.channels = channels
         self.facts = facts
@@ -97,6 +100,11 @@ class Blocks:
     def stated_frames(self) -> int | None:
         """Length in frames where it is known without a pass, else None."""
         return self._frames
+
+    @property
+    def expected_frames(self) -> int | None:
+        """The length, or what it will be, roughly; None where nobody knows. For progress."""
+        return self._about if self._frames is None else self._frames
 
     @property
     def frames(self) -> int:
@@ -129,6 +137,7 @@ class Blocks:
             rate=rate or self.rate,
             channels=channels or self.channels,
             frames=self._frames if frames is None else frames,
+            about_frames=None if rate else self._about,
             facts=self.facts,
         )
 
@@ -356,7 +365,9 @@ class Result(BaseModel):
     some that are None unless they were asked for (`midi: Midi | None = None`).
     """
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False, defer_build=True
+    )
 
     def descriptor(self) -> dict[str, Any]:
         """The fields that are facts, ready for JSON."""

@@ -111,8 +111,8 @@ class Monitor:
                 seen = 0
                 for block in sound:
                     seen += block.shape[1]
-                    # Where only reading tells the length, the bar waits; it never lies.
-                    frames = sound.stated_frames
+                    # Where nobody knows the length, the bar waits; it never lies.
+                    frames = sound.expected_frames
                     self._say(seen / frames if frames else 0.0, label)
                     yield block
                 self._done += 1

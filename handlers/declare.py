@@ -267,6 +267,12 @@ class Operation:
         """True when its parameters are one document."""
         return issubclass(self.params, Spec)
 
+    @property
+    def _beside_spec(self) -> set[str]:
+        """Names of parameters that are no part of the document: those of plain base classes."""
+        bases = (base for base in self.params.__mro__ if issubclass(base, Params))
+        return {n for base in bases if not issubclass(base, Spec) for n in base.model_fields}
+
     def read_params(self, raw: Mapping[str, Any], *, strict: bool = False) -> Params:
         """Check raw values and turn them into the parameter model.
 
@@ -346,7 +352,8 @@ class Operation:
         )
         # A JSON parameter with wrong parts is a wrong value; only a whole one can be mistyped.
         nested = len(loc) > 1 or (first["type"] != "missing" and self.structured(top))
-        plain = mistyped and not nested and not self.takes_spec
+        within = self.takes_spec and top not in self._beside_spec
+        plain = mistyped and not nested and not within
         error = MistypedParameter if plain else BadParameter
         return error(text, field=where)
 

@@ -105,7 +105,8 @@ class Delivery(_Plain):
 
     folder: WirePath
     name: str = "{stem}.{ext}"
-    #: Template for what comes out beside the sound: pictures, reports, MIDI.
+    #: Template for what comes out beside the sound (or the MIDI file of a chain without
+    #: sound): pictures, reports, MIDI.
     side_name: str = "{stem}.{step}.{ext}"
     conflict: Literal["number", "replace"] = "number"
     #: Take `name` as it stands: a path that a client chose, not a template.

@@ -223,7 +223,7 @@ def explain(folder: FolderRules, file: FileFacts, sound: SoundFacts | None = Non
 
 def _expected(choice: Choice, file: FileFacts, sound: SoundFacts | None) -> Path:
     path = PurePosixPath(file.rel)
-    ext = choice.delivery.encoding.target.ext
+    ext = "mid" if _gives_only_midi(choice) else choice.delivery.encoding.target.ext
     fields: dict[str, Any] = {
         "name": printable(path.name),
         "stem": printable(path.stem),
@@ -244,3 +244,12 @@ def _expected(choice: Choice, file: FileFacts, sound: SoundFacts | None) -> Path
         plain = {k: v for k, v in step.params.items() if isinstance(v, str | int | float)}
         fields |= {f"{step.op}.{name}": value for name, value in plain.items()}
     return choice.delivery.folder / with_extension(render(choice.delivery.name, fields), ext)
+
+
+def _gives_only_midi(choice: Choice) -> bool:
+    """Whether MIDI flows through the chain, and no sound comes of it."""
+    from handlers.registry import find
+
+    ops = [find(step.op) for step in choice.steps]
+    sound = any(op.changes_sound or (op.sound and op.sound.kind != "midi") for op in ops)
+    return not sound and any(op.kind == "midi" for op in ops)

@@ -136,3 +136,21 @@ def simple(
     return raw_file(
         raw_track(*((tick, data) for tick, _, data in sorted(events))), kind=0, division=division
     )
+
+
+def heard(midi: Midi) -> tuple[list[tuple[float, float, int, int, int]], mido.MidiFile]:
+    """Notes `(start, end, pitch, velocity, channel)` in seconds, and the file, as mido plays it."""
+    song = opened(midi)
+    now = 0.0
+    sounding: dict[tuple[int, int], tuple[float, int]] = {}
+    found = []
+    for message in song:  # with its tempo, in seconds
+        now += message.time
+        if message.type == "note_on" and message.velocity:
+            assert (message.channel, message.note) not in sounding
+            sounding[message.channel, message.note] = now, message.velocity
+        elif message.type in ("note_on", "note_off"):
+            start, velocity = sounding.pop((message.channel, message.note))
+            found.append((start, now, message.note, velocity, message.channel))
+    assert not sounding
+    return sorted(found), song

@@ -174,6 +174,48 @@ def groove(
     return sound(0.5 * samples / np.abs(samples).max(), rate, channels), times
 
 
+def played(
+    notes: Iterable[tuple[float, float, float]],
+    *,
+    seconds: float | None = None,
+    rate: int = RATE,
+    channels: int = 1,
+    peak_db: float = -6.0,
+    partials: int = 12,
+) -> Audio:
+    """Notes `(start, end, MIDI pitch)` on an instrument of many partials; pitches may be broken."""
+    score = list(notes)
+    if seconds is None:
+        seconds = max((end for _, end, _ in score), default=0)
+    frames = round(seconds * rate)
+    samples = np.zeros(frames)
+    for start, end, pitch in score:
+        first, last = round(start * rate), min(round(end * rate), frames)
+        t = np.arange(last - first) / rate
+        freq = 440 * 2 ** ((pitch - 69) / 12)
+        wave = sum(
+            np.sin(2 * np.pi * k * freq * t + k) / k
+            for k in range(1, partials + 1)
+            if k * freq < 0.45 * rate
+        )
+        # Struck within 10 ms, dying away, let go within 30 ms.
+        shape = np.minimum(t / 0.01, 1) * np.exp(-0.7 * t) * np.clip((end - start - t) / 0.03, 0, 1)
+        samples[first:last] += wave * shape
+    largest = np.abs(samples).max(initial=1e-9)
+    return sound(samples / largest * _amplitude(peak_db), rate, channels)
+
+
+def cents_off(audio: Audio, at: tuple[float, float], pitch: float) -> float:
+    """How far above a MIDI pitch the strongest partial within a semitone of it lies, in cents."""
+    piece = _part(audio, at)[0].astype(np.float64)
+    size = 2**20
+    sizes = np.abs(np.fft.rfft(piece * np.hanning(piece.size), size))
+    hertz = np.fft.rfftfreq(size, 1 / audio.rate)
+    wanted = 440 * 2 ** ((pitch - 69) / 12)
+    near = np.flatnonzero(np.abs(hertz / wanted - 1) < 0.06)
+    return float(1200 * np.log2(hertz[near[sizes[near].argmax()]] / wanted))
+
+
 def one_after_another(*parts: Audio) -> Audio:
     """Sounds of one rate and channel count, joined."""
     return parts[0].like(np.concatenate([part.samples for part in parts], axis=1))

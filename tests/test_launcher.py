@@ -56,6 +56,7 @@ class Clone:
         self.program("id", "#!/bin/sh\necho 1000\n")
         self.program("ffmpeg", "#!/bin/sh\n")
         self.program("sox", "#!/bin/sh\n")
+        self.program("fluidsynth", "#!/bin/sh\n")
         self.program("curl", "#!/bin/sh\n")
         self.program("fpcalc", "#!/bin/sh\n")
         self.env = {

@@ -46,9 +46,29 @@ def _score(truth: Truth, found: Answer) -> dict[str, float | None]:
     return {"segments F 3 s": wide, "segments F 0.5 s": narrow, "labels pairwise F": pairs}
 
 
+def _ours(path: Path) -> Answer:
+    """As the operation does unless told otherwise: six parts, whatever the piece has."""
+    return _parts(path, 6, adaptive=False)
+
+
+def _ours_adaptive(path: Path) -> Answer:
+    """As many parts as there are signs of."""
+    return _parts(path, 12, adaptive=True)
+
+
+def _parts(path: Path, count: int, *, adaptive: bool) -> Answer:
+    from handlers.analysis.segments import Segments, segments
+    from handlers.codecs.reader import open_sound
+    from handlers.hearing import Heard
+
+    told = segments(Heard(open_sound(path)), Segments(num_segments=count, adaptive=adaptive))
+    return {"sections": [(s.start_sec, s.end_sec, s.label) for s in told.segments]}
+
+
+_COLUMNS = ("segments F 3 s", "segments F 0.5 s", "labels pairwise F")
+
 # `ours` answers like its peer: {"sections": [(start, end, label), ...]}
 QUESTIONS = [
-    Question(
-        "sections", ("segments F 3 s", "segments F 0.5 s", "labels pairwise F"), _score, peer=_peer
-    )
+    Question("sections", _COLUMNS, _score, ours=_ours, peer=_peer),
+    Question("sections, adaptive", _COLUMNS, _score, ours=_ours_adaptive, peer=_peer),
 ]

@@ -18,8 +18,10 @@ _OUT_STEPS = types.Array(types.int8, 2, "C")
 _NEVER = -1e30
 #: The tempo may change by so many frames of period from beat to beat.
 _STEPS = 4
-#: Instead of a step: no beat came before.
-_BEGINS = 127
+#: Instead of a step: no beat came before; one of quite another period came before.
+_BEGINS, _LEAPS = 127, 126
+#: What it costs to go on at quite another tempo (the next song): some beats' worth.
+_LEAP = 20.0
 
 
 @kernel(types.int64(ROW, _COUNTS, _COUNTS, types.int64, types.float64, _OUT_STEPS, _OUT_COUNTS))
@@ -36,7 +38,7 @@ def best_beats(
 
     A beat knows the period that led to it; from one to the next the period `p` may
     become `q` at the cost `steadiness * log(p / q) ** 2`, a quarter of that where they
-    are neighbours (the true period lies between two frames).
+    are neighbours (the true period lies between two frames), or any other at a fixed one.
 
     Args:
         strength: of a beat at each frame.
@@ -66,6 +68,9 @@ def best_beats(
     onward = np.full((ring, width), np.float32(_NEVER), np.float32)
     came = np.zeros((ring, width), np.float32)
     last = np.full((ring, width), np.float32(_NEVER), np.float32)
+    # The best beat of any period at these frames, and its period.
+    leading = np.full(ring, np.float32(_NEVER), np.float32)
+    leader = np.empty(frames, np.int16)
     row = 0
     for t in range(frames):
         score[:] = _NEVER
@@ -76,8 +81,8 @@ def best_beats(
                 from_row = row - period
                 if from_row < 0:
                     from_row += ring
-                # Where no series reaches here with such a period, one begins.
-                if onward[from_row, i] > np.float32(0.5 * _NEVER):
+                best, step = leading[from_row] - np.float32(_LEAP), np.float32(_LEAPS)
+                if onward[from_row, i] > best:
                     best, step = onward[from_row, i], came[from_row, i]
             score[_STEPS + i] = strength[t] + best
             steps[t, period - shortest[t]] = np.int8(step)
@@ -91,6 +96,9 @@ def best_beats(
                 here[i] = value if better else here[i]
                 step_here[i] = np.float32(k - _STEPS) if better else step_here[i]
         last[row] = score[_STEPS : _STEPS + width]
+        lead = int(last[row].argmax())
+        leading[row] = last[row, lead]
+        leader[t] = floor + lead
         row = row + 1 if row + 1 < ring else 0
     end, at, period = np.float32(_NEVER), -1, 0
     for t in range(max(0, frames - top), frames):
@@ -106,7 +114,7 @@ def best_beats(
         at -= period
         if step == _BEGINS:
             break
-        period += step
+        period = int(leader[at]) if step == _LEAPS else period + step
     return count
 
 

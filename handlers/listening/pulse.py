@@ -73,11 +73,15 @@ def accents(rises: Samples, chroma: Samples) -> Accents:
 
 def moving_mean(rows: Samples, width: int) -> Samples:
     """Mean over `width` values around each, over what there is of them at the ends."""
-    total = np.cumsum(np.pad(rows.astype(np.float64), ((0, 0), (1, 0))), axis=1)
     at = np.arange(rows.shape[1])
     low = np.maximum(at - width // 2, 0)
     high = np.minimum(at + (width - width // 2), rows.shape[1])
-    return np.asarray((total[:, high] - total[:, low]) / (high - low), np.float32)
+    out = np.empty(rows.shape, np.float32)
+    # Row by row: sums are double, and a long recording has a million frames.
+    for row, mean in zip(rows, out, strict=True):
+        total = np.cumsum(np.concatenate(([0.0], row)))
+        mean[:] = (total[high] - total[low]) / (high - low)
+    return out
 
 
 def _changes(chroma: Samples) -> Floats:

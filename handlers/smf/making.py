@@ -36,7 +36,10 @@ TOO_SLOW = f"a MIDI file can say no tempo below {SLOWEST_BPM:.3f} BPM"
 
 
 class Sheet:
-    """A new file of type 1, whose tracks last at least `length` ticks."""
+    """A new file, of type 0 with a single track and of type 1 with more.
+
+    All tracks last at least `length` ticks.
+    """
 
     def __init__(self, ticks_per_beat: int, *, length: int = 0) -> None:
         self.ticks_per_beat = ticks_per_beat
@@ -67,7 +70,9 @@ class Sheet:
             end = max(end, self.length)
             events.append((end, number, 0, 0, smf.META, smf.END_OF_TRACK, 0, 0))
         table = np.array(events, EVENT)
-        return write(MidiFile(1, self.ticks_per_beat, len(self._tracks), table, bytes(pool)))
+        tracks = len(self._tracks)
+        kind = 0 if tracks == 1 else 1
+        return write(MidiFile(kind, self.ticks_per_beat, tracks, table, bytes(pool)))
 
 
 class Track:

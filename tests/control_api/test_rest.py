@@ -500,7 +500,7 @@ def test_a_sound_that_a_parameter_names_is_a_staged_one(client, service):
 @pytest.mark.parametrize(
     ("named", "status"),
     [
-        pytest.param("rooms/none.wav", 404, id="not there"),
+        pytest.param("rooms/none.wav", 400, id="not there"),
         pytest.param("../etc/passwd", 400, id="outside"),
     ],
 )
@@ -512,3 +512,40 @@ def test_a_named_sound_keeps_to_the_staging_area(client, service, named, status)
 
     assert answer.status_code == status, answer.text
     assert service.submitted == []
+
+
+# -- a SoundFont -------------------------------------------------------------------------------
+SCORE = ("file", "a.mid", b"MThd")
+
+
+def test_a_soundfont_is_a_staged_file(client, service):
+    service.stored["fonts/strings.sf2"] = b"RIFF"
+    answer = client.simulate_post(
+        "/v1/midi/render", **multipart(SCORE, ("soundfont_path", "fonts/strings.sf2"))
+    )
+
+    assert answer.status_code == 200, answer.text
+    (item,) = service.submitted[-1].order.steps[0].items["fonts"]
+    assert item.sound.path == Path("/staged/fonts/strings.sf2")
+    assert item.settings == {"name": "fonts/strings.sf2"}
+
+
+@pytest.mark.parametrize("named", ["fonts/none.sf2", "../etc/passwd", "/usr/share/x.sf2"])
+def test_a_soundfont_that_is_not_staged_is_a_400(client, service, named):
+    answer = client.simulate_post("/v1/midi/render", **multipart(SCORE, ("soundfont_path", named)))
+
+    assert answer.status_code == 400, answer.text
+    assert service.submitted == []
+
+
+def test_how_a_song_is_played_travels_in_the_query(client, service):
+    service.stored["s.sf2"] = b"RIFF"
+    song = {"tracks": [{"notes": [{"pitch": 60, "duration_beats": 1}]}]}
+    answer = client.simulate_post(
+        "/v1/midi/generate", json=song, params={"soundfont_path": "s.sf2", "gain": "0.8"}
+    )
+
+    assert answer.status_code == 200, answer.text
+    (step,) = service.submitted[-1].order.steps
+    assert step.params["gain"] == 0.8
+    assert step.items["fonts"][0].settings == {"name": "s.sf2"}

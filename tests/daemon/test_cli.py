@@ -12,8 +12,10 @@ from daemon.cli import COMMANDS, main
 from daemon.commands import running
 from daemon.commands.running import Children, Task
 from daemon.settings import Settings
+from handlers.artifacts import Midi
 from handlers.registry import operations
 from rules.orders import Order, SoundRef, StepOrder
+from tests.scores import music, notes
 from tests.sounds import ffmpeg_loudness, read_sound, tone, write_wav
 
 
@@ -260,6 +262,43 @@ def test_rules_can_be_applied_to_files_where_they_lie(data, hot, take, tmp_path)
     assert read_sound(out).duration == 1
     assert ffmpeg_loudness(out).integrated == pytest.approx(-16, abs=0.3)
     assert take.exists()
+
+
+MIDI_RULES = """\
+rules:
+  - name: Sketches
+    match: {ext: mid, duration: "< 1m"}
+    steps:
+      - midi_transform: {transpose_semitones: 12, keep_channels: "0"}
+      - midi_inspect: {plot: true}
+    output: {name: "{stem} up"}
+"""
+
+
+def test_rules_take_midi_files_as_they_take_sounds(data, hot, tmp_path, capsys):
+    (hot / "rules.yaml").write_text(MIDI_RULES)
+    sketch = tmp_path / "sketch.mid"
+    sketch.write_bytes(music().data)
+
+    assert called("rules", "check", hot) == 0
+    assert called("rules", "explain", "--rules", hot, sketch) == 0
+    said = capsys.readouterr().out
+    assert "rule Sketches: takes it" in said
+    assert "sketch up.mid" in said
+    assert called("run", hot / "rules.yaml", sketch, "-o", tmp_path / "results") == 0
+    written = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert written == ["sketch up.mid", "sketch.midi_inspect.svg"]
+    up = Midi((tmp_path / "results" / "sketch up.mid").read_bytes())
+    assert {note.pitch for note in notes(up)} == {69, 72, 76}
+
+
+def test_a_song_is_composed_by_its_flags(data, tmp_path):
+    out = tmp_path / "song.mid"
+    tracks = '[{"notes": [{"pitch": 60, "duration_beats": 1}]}]'
+    flags = ["--tracks", tracks, "--time-signature", "3,4", "--tempo-bpm", "90"]
+
+    assert called("op", "midi_compose", *flags, "-o", out) == 0
+    assert [note.pitch for note in notes(Midi(out.read_bytes()))] == [60]
 
 
 def test_a_file_that_no_rule_takes_is_a_failure(data, hot, tmp_path, capsys):

@@ -13,7 +13,7 @@ import pytest
 from daemon import doctor
 from daemon.mounts import Mount
 from daemon.settings import Settings
-from handlers import chromaprint
+from handlers import chromaprint, fluidsynth
 
 COMMAND = Path(sys.executable).with_name("audiolla")
 
@@ -50,10 +50,13 @@ def test_a_machine_on_which_the_tests_run_has_no_problem(settings):
 
 def test_whatever_is_not_in_order_comes_with_a_way_to_mend_it(settings, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr(doctor, "SOUNDFONT", Path("/nowhere.sf2"))
     monkeypatch.setattr(chromaprint, "installed", lambda: False)
+    monkeypatch.setattr(fluidsynth, "_LIBRARIES", ())
+    fluidsynth.library.cache_clear()
+    settings = settings.model_copy(update={"soundfont": Path("/nowhere.sf2")})
     wrong = [f for f in doctor.examine(settings) if f.verdict != "ok"]
-    assert {"ffmpeg, sox", "chromaprint", "soundfont"} <= {f.subject for f in wrong}
+    fluidsynth.library.cache_clear()
+    assert {"ffmpeg, sox", "chromaprint", "fluidsynth", "soundfont"} <= {f.subject for f in wrong}
     assert all(f.mend for f in wrong)
 
 

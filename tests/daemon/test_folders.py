@@ -9,6 +9,7 @@ from daemon.client import News, QueueUnavailable
 from daemon.jobs import ENDED
 from rules.orders import Order
 from tests.daemon.inboxes import Studio, wav
+from tests.scores import music
 
 
 @pytest.fixture
@@ -220,6 +221,19 @@ def test_many_openings_and_closings_are_one_job(studio):
     s.pass_time(10, steps=10)
 
     assert s.names == ["scan.wav"]
+
+
+def test_midi_files_are_taken_whole_as_sounds_are(studio):
+    s = studio("rules: [{match: {ext: mid}, steps: [{midi_transform: {tempo_bpm: 90}}]}]")
+    whole = music().data
+    s.drop("sketch.mid", whole)
+    s.drop("cut.mid", whole[:-9])
+    s.pass_time(2.5)
+    assert s.names == ["sketch.mid"]
+    (job,) = s.queue.jobs.values()
+    assert [step.op for step in Order.model_validate_json(job.order).steps] == ["midi_transform"]
+    s.finish()
+    assert "done/sketch.mid" in s.files()
 
 
 def test_a_cut_off_file_fails_with_its_numbers(studio):

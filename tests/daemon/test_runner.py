@@ -1,6 +1,7 @@
 """The runner on real files: what is opened, run, named, written and reported."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -17,10 +18,15 @@ from handlers import registry
 from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, describe
 from handlers.errors import BadParameter, Cancelled, NoSuchFile, StorageFull, UnreadableInput
-from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+from handlers.soundfonts import DEFAULT, shelf
+from rules.match import Conditions
+from rules.orders import Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.plan import NoRuleMatches
+from tests.fonts import write_font
 from tests.handlers.codecs.tools import by_ffmpeg
 from tests.handlers.tagging.making import png
-from tests.sounds import ffmpeg_loudness, noise, tone, write_wav
+from tests.scores import music
+from tests.sounds import ffmpeg_loudness, noise, read_sound, tone, write_wav
 
 
 class Here:
@@ -342,7 +348,7 @@ def test_a_midi_file_is_taken_changed_and_delivered(sketch, tmp_path):
     (output,) = done.result["outputs"]
     assert (output["role"], output["media_type"]) == ("midi", "audio/midi")
     (path,) = (tmp_path / "out").iterdir()
-    assert path.name == "sketch.longer.mid"
+    assert path.name == "sketch.mid"
     assert path.read_bytes() == b"MThd++"
 
 
@@ -446,3 +452,90 @@ def test_a_file_whose_sound_is_not_decoded_can_be_tagged_and_nothing_else(source
     assert mutagen.File(tmp_path / "out" / "song.wma")["Title"] == ["New"]
     with pytest.raises(UnreadableInput):
         run(order(song, titled(), ("loudness", {})), Here(tmp_path))
+
+
+def test_midi_from_a_sound_lies_beside_it(source, tmp_path, monkeypatch):
+    noted = describe(noted_down, route="/x", category="midi", examples=[Example("x")])
+    known = {**registry.operations(), "noted_down": noted}
+    monkeypatch.setattr(registry, "operations", lambda: known)
+    out = Delivery(folder=tmp_path / "out", sound=True)
+    run(order(source, ("noted_down", {}), delivery=out), Here(tmp_path))
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["take 1.noted_down.mid", "take 1.wav"]
+
+
+def noted_down(sound: Blocks) -> Midi:
+    """Give a MIDI file for a sound."""
+    return Midi(b"MThd" + bytes(sound.channels))
+
+
+@pytest.mark.parametrize(
+    ("length", "rule"), [("< 4s", "second"), ("> 4s", "first"), ("4.3..4.5", "first")]
+)
+def test_rules_may_ask_how_long_a_midi_file_lasts(tmp_path, length, rule):
+    path = tmp_path / "song.mid"
+    path.write_bytes(music().data)  # 4.4 s
+    asks = Conditions(duration=length)
+    here = Delivery(folder=tmp_path / "out", name="{rule} {duration:.1f}.{ext}")
+    choices = [
+        Choice(rule="first", match=asks, delivery=here, names={"rule": "first"}, steps=[
+            StepOrder(op="midi_transform", params={"tempo_bpm": 90})
+        ]),
+        Choice(rule="second", match=Conditions(), delivery=here, names={"rule": "second"}, steps=[
+            StepOrder(op="midi_quantize")
+        ]),
+    ]  # fmt: skip
+    run(Order(sound=SoundRef(path=path, name="song.mid"), choose=choices), Here(tmp_path))
+    (written,) = (tmp_path / "out").iterdir()
+    assert written.name == f"{rule} 4.4.mid"
+
+
+def test_a_rule_that_asks_for_a_sample_rate_takes_no_midi(tmp_path):
+    path = tmp_path / "song.mid"
+    path.write_bytes(music().data)
+    choice = Choice(
+        rule="hires",
+        match=Conditions(sample_rate=">= 88.2 kHz"),
+        delivery=Delivery(folder=tmp_path),
+    )
+    with pytest.raises(NoRuleMatches, match="hires: sample_rate is not known"):
+        run(Order(sound=SoundRef(path=path, name="song.mid"), choose=[choice]), Here(tmp_path))
+
+
+def test_a_damaged_midi_file_says_so_when_a_rule_asks_for_its_length(tmp_path):
+    path = tmp_path / "song.mid"
+    path.write_bytes(music().data[:-9])
+    choice = Choice(
+        rule="any", match=Conditions(duration="> 1"), delivery=Delivery(folder=tmp_path)
+    )
+    with pytest.raises(UnreadableInput, match="MTrk at byte"):
+        run(Order(sound=SoundRef(path=path, name="song.mid"), choose=[choice]), Here(tmp_path))
+
+
+def test_a_soundfont_that_a_step_names_reaches_it_without_its_path(tmp_path):
+    score, font = tmp_path / "song.mid", write_font(tmp_path / "of a name of ours")
+    score.write_bytes(music().data)
+    step = StepOrder(
+        op="midi_render",
+        params={"soundfont_path": "sine.sf2", "reverb_level": 0.0},
+        items={
+            "fonts": [ItemRef(sound=SoundRef(path=font, name="x"), settings={"name": "sine.sf2"})]
+        },
+    )
+    out = Delivery(folder=tmp_path / "out")
+    done = run(
+        Order(sound=SoundRef(path=score, name="song.mid"), steps=[step], delivery=out),
+        Here(tmp_path),
+    )
+
+    assert done.result["descriptor"]["soundfont_path"] == "sine.sf2"
+    assert [o["role"] for o in done.result["outputs"]] == ["sound"]
+    assert read_sound(tmp_path / "out" / "song.wav").samples.any()
+
+
+def test_the_font_of_the_settings_is_that_of_jobs_that_name_none(tmp_path, monkeypatch):
+    font = write_font(tmp_path / "house.sf2")
+    monkeypatch.setattr(shelf, "default", shelf.default)
+    runner.prepare(Settings(data_dir=tmp_path, soundfont=font))
+    assert os.path.samefile(shelf.chosen(None, None).path, font)
+    assert Settings(data_dir=tmp_path).soundfont == DEFAULT

@@ -219,3 +219,9 @@ def test_a_sound_that_a_parameter_names_must_be_there():
     )
     (told,) = problems(text, is_file=lambda _: False)
     assert "there is no file /hot/podcast/hall.wav" in told
+
+
+def test_a_soundfont_lies_beside_the_rules():
+    (step,) = steps("   - midi_render: {soundfont_path: strings.sf2}")
+    (item,) = step.items["fonts"]
+    assert item.sound.path == HOT / "strings.sf2"

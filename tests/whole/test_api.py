@@ -165,3 +165,29 @@ def _python():
     import sys
 
     return sys.executable
+
+
+def test_a_song_is_composed_transformed_and_inspected_in_the_staging_area(daemon, tmp_path):
+    song = {"tempo_bpm": 90, "tracks": [{"notes": [{"pitch": 60, "duration_beats": 2}]}]}
+    spec = ["-H", "Content-Type: application/json", "-d", json.dumps(song)]
+    status, body = curl(daemon, "/v1/midi/compose?output_path=midi/song.mid", *spec)
+    told = json.loads(body)
+    assert (status, told["path"], told["engine"]) == (200, "midi/song.mid", "midi-compose")
+
+    up = ["-F", "file_path=midi/song.mid", "-F", "transpose_semitones=12", "-F", "drop_channels=9"]
+    status, body = curl(daemon, "/v1/midi/transform", *up)
+    assert status == 200
+    raised = tmp_path / "up.mid"
+    raised.write_bytes(body)
+
+    status, body = curl(daemon, "/v1/midi/inspect", "-F", f"file=@{raised}")
+    told = json.loads(body)
+    assert (status, told["note_count"], told["tracks"][1]["lowest_pitch"]) == (200, 1, 72)
+    assert told["length_seconds"] == pytest.approx(4 / 3, abs=1e-5)
+
+
+@pytest.mark.parametrize("operation", ["inspect", "transform", "quantize", "humanize"])
+def test_a_sound_is_no_midi_file(daemon, take, operation):
+    status, body = curl(daemon, f"/v1/midi/{operation}", "-F", f"file=@{take}")
+    assert status == 400
+    assert "MThd" in json.loads(body)["detail"]

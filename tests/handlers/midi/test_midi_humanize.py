@@ -92,16 +92,19 @@ def test_repeated_notes_do_not_run_into_each_other():
         assert all(a.start < a.end <= b.start for a, b in pairwise(found))
 
 
-def test_no_note_overtakes_a_change_of_its_instrument():
+@pytest.mark.parametrize("before_note", [0, 48])
+def test_no_note_overtakes_a_change_of_its_instrument(before_note):
     events = []
     for i in range(100):
         at = 96 * (i + 1)
-        events += [(at, bytes((0xC0, i))), (at, b"\x90\x3c\x64"), (at + 95, b"\x80\x3c\x40")]
+        events.append((at - before_note, bytes((0xC0, i))))
+        events += [(at, b"\x90\x3c\x64"), (at + 40, b"\x80\x3c\x40")]
     before = raw_file(raw_track(*events), kind=0)
     file = read(humanized(before, timing_ms=400, velocity_pct=0))
     kinds = [int(k) for k in file.kinds if k in (0x90, 0xC0)]
     assert kinds == [0xC0, 0x90] * 100
-    assert file.events["tick"][file.kinds == 0xC0].tolist() == [96 * i for i in range(1, 101)]
+    changes = file.events["tick"][file.kinds == 0xC0]
+    assert changes.tolist() == [96 * i - before_note for i in range(1, 101)]
 
 
 def test_a_coarse_file_moves_by_whole_ticks_or_not_at_all():

@@ -1,0 +1,111 @@
+"""Which notes sound: spectra on a musical scale, and the notes that explain them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from handlers.artifacts import Samples
+from handlers.kernels.jit import OUT_ROWS, ROW, ROWS, STATE, VECTOR, kernel
+
+_SPECTRA = types.Array(types.complex64, 2, "C", readonly=True)
+
+
+@kernel(types.void(_SPECTRA, types.int64, types.int64, types.float64, STATE))
+def mistuning(
+    spectra: NDArray[np.complex64], lowest: int, highest: int, bin_hz: float,
+    turn: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Adds to `turn` how far spectral peaks lie from the semitones of A = 440 Hz.
+
+    Each peak between bins `lowest` and `highest` adds its size at the angle
+    `2 pi` times its distance, in semitones; the angle of the sum is the tuning.
+    Peaks below a tenth of the frame's largest do not count.
+    """
+    row = np.empty(highest + 1, np.float32)
+    for frame in range(spectra.shape[0]):
+        largest = np.float32(0)
+        for k in range(lowest - 1, highest + 1):
+            value = spectra[frame, k]
+            row[k] = np.sqrt(value.real * value.real + value.imag * value.imag)
+            largest = max(largest, row[k])
+        least = max(largest * np.float32(0.1), np.float32(1e-6))
+        for k in range(lowest, highest):
+            here = row[k]
+            if here < least or here <= row[k - 1] or here < row[k + 1]:
+                continue
+            # A parabola through the logarithms, exact for a Gaussian peak and near for Hann's.
+            a = np.log(row[k - 1] + 1e-12)
+            b = np.log(here + 1e-12)
+            c = np.log(row[k + 1] + 1e-12)
+            bend = a - 2 * b + c
+            place = k + (0.5 * (a - c) / bend if bend < 0 else 0.0)
+            angle = 2 * np.pi * 12 * np.log2(place * bin_hz / 440.0)
+            turn[0] += here * np.cos(angle)
+            turn[1] += here * np.sin(angle)
+
+
+@kernel(types.void(ROWS, ROW, OUT_ROWS), fast=VECTOR)
+def standing_out(spectra: Samples, window: Samples, out: Samples) -> None:
+    """What of each spectrum stands out of its surroundings, in their standard deviations.
+
+    Args:
+        spectra: `(frames, bins)`.
+        window: weights of the surroundings, an odd number.
+        out: as `spectra`; 0 where a bin is not above the mean around it.
+    """
+    bins = spectra.shape[1]
+    half = window.shape[0] // 2
+    for frame in range(spectra.shape[0]):
+        row = spectra[frame]
+        for k in range(bins):
+            low, high = max(0, k - half), min(bins, k + half + 1)
+            weight = np.float32(0)
+            mean = np.float32(0)
+            square = np.float32(0)
+            for i in range(low, high):
+                w = window[i - k + half]
+                weight += w
+                mean += w * row[i]
+                square += w * row[i] * row[i]
+            mean /= weight
+            above = row[k] - mean
+            variance = square / weight - mean * mean
+            out[frame, k] = (
+                above / np.sqrt(variance) if above > 0 and variance > np.float32(1e-16) else 0
+            )
+
+
+@kernel(types.void(ROWS, ROWS, types.int64, OUT_ROWS), fast=VECTOR)
+def explained(gram: Samples, right: Samples, sweeps: int, out: Samples) -> None:
+    """Non-negative least squares by coordinate descent, one problem per row.
+
+    Minimises `|E x - b|` over `x >= 0` given `gram = E'E` `(n, n)` and
+    `right = E'b` `(frames, n)`; `out` `(frames, n)` holds the `x`.
+
+    Source: V. Franc, V. Hlavac and M. Navara, "Sequential coordinate-wise
+    algorithm for the non-negative least squares problem", CAIP 2005.
+    """
+    n = gram.shape[0]
+    slope = np.empty(n, np.float32)
+    for frame in range(right.shape[0]):
+        x = out[frame]
+        largest = np.float32(0)
+        for k in range(n):
+            x[k] = 0
+            slope[k] = -right[frame, k]
+            largest = max(largest, right[frame, k])
+        small = largest * np.float32(1e-4)
+        for _ in range(sweeps):
+            moved = np.float32(0)
+            for k in range(n):
+                better = max(np.float32(0), x[k] - slope[k] / gram[k, k])
+                step = better - x[k]
+                if step != 0:
+                    x[k] = better
+                    for i in range(n):
+                        slope[i] += step * gram[k, i]
+                    moved = max(moved, abs(step) * gram[k, k])
+            if moved <= small:
+                break
