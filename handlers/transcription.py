@@ -33,23 +33,18 @@ from handlers.artifacts import Blocks, Samples
 from handlers.codecs.resample import resampled
 from handlers.errors import WeightsMissing
 from handlers.notation import HeardNote
+from handlers.pitch_model import EDGE, FRAMES, GIVEN, INPUT, OUTPUTS, PITCHES, SAMPLES, graph_of
 from handlers.streams import Feed
 
 RATE = 22050
 HOP = 256
-_WINDOW = 2 * RATE - HOP
-_FRAMES = 2 * (RATE // HOP)
-#: Frames of a window that its neighbours hear better: as many are cut off at either end.
-_EDGE = 15
-_KEPT = _FRAMES - 2 * _EDGE
-_STEP = _WINDOW - 2 * _EDGE * HOP
+_STEP = SAMPLES - 2 * EDGE * HOP
 _LOWEST = 21  # MIDI number of the first pitch, A0
-_PITCHES = 88
 _BINS = 3  # to a semitone, of bends
 
 #: Each window is late against the frames before it by this many seconds; the last summand is
 #: the original's own and was found by trial.
-_LATE_S = HOP / RATE * (_FRAMES - _WINDOW / HOP) + 0.0018
+_LATE_S = HOP / RATE * (FRAMES - SAMPLES / HOP) + 0.0018
 
 PART_FRAMES = 10 * 60 * RATE // HOP
 """Frames that notes are made of at once: ten minutes, 40 MB."""
@@ -58,8 +53,6 @@ _SILENT = 24
 #: More windows at once than this no longer pay: one thread decodes and resamples for all.
 _MOST_THREADS = 4
 
-_INPUT = "serving_default_input_2:0"
-_OUTPUTS = tuple(f"StatefulPartitionedCall:{n}" for n in (1, 2, 0))  # notes, onsets, contours
 _WEIGHTS = "saved_models/icassp_2022/nmp.onnx"
 
 
@@ -124,7 +117,7 @@ def activations(sound: Blocks) -> Iterator[Activations]:
     # basic-pitch counts 86 frames for a second, where its windows have 86.58: of an hour it
     # leaves out the last 24 seconds. These are the frames that lie within the sound.
     whole, rest = divmod(taken.samples, _STEP)
-    frames = whole * _KEPT + min(math.ceil(rest / HOP), _KEPT)
+    frames = whole * GIVEN + min(math.ceil(rest / HOP), GIVEN)
     for piece in held:
         kept = piece[: frames - given]
         given += len(kept)
@@ -139,7 +132,7 @@ class _Taken:
 
 
 def _windows(sound: Blocks, taken: _Taken) -> Iterator[Samples]:
-    """Overlapping windows, float32 `(_WINDOW,)`; the first begins before the sound."""
+    """Overlapping windows, float32 `(SAMPLES,)`; the first begins before the sound."""
     frames = 0
 
     def mono() -> Iterator[Samples]:
@@ -149,11 +142,11 @@ def _windows(sound: Blocks, taken: _Taken) -> Iterator[Samples]:
             yield block if sound.channels == 1 else block.mean(axis=0, keepdims=True)
 
     feed = Feed(resampled(sound.like(mono, channels=1), RATE))
-    begun = np.zeros(_EDGE * HOP, np.float32)
+    begun = np.zeros(EDGE * HOP, np.float32)
     while True:
-        window = np.zeros(_WINDOW, np.float32)
+        window = np.zeros(SAMPLES, np.float32)
         window[: begun.size] = begun
-        fresh = feed.read(_WINDOW - begun.size)[0]
+        fresh = feed.read(SAMPLES - begun.size)[0]
         end = begun.size + fresh.size
         if not end:
             break
@@ -198,11 +191,18 @@ def model() -> Any:
         )
     import onnxruntime
 
+    try:
+        graph = graph_of(path.read_bytes())
+    except ValueError as wrong:
+        raise WeightsMissing(
+            f"{path.name} is not that of basic-pitch 0.4: {wrong}; "
+            "pip install --no-deps basic-pitch==0.4.0"
+        ) from None
     options = onnxruntime.SessionOptions()
     # Windows side by side use the cores better than threads within one, which wait by spinning.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _answer(window: Samples) -> Activations:
@@ -211,14 +211,13 @@ def _answer(window: Samples) -> Activations:
 
 @cache
 def _answer_to_silence() -> Activations:
-    return _computed(np.zeros(_WINDOW, np.float32))
+    return _computed(np.zeros(SAMPLES, np.float32))
 
 
 def _computed(window: Samples) -> Activations:
     from handlers.kernels.note_events import bends_of
 
-    answer = model().run(_OUTPUTS, {_INPUT: window[None, :, None]})
-    notes, onsets, contours = (part[0, _EDGE:-_EDGE] for part in answer)
+    notes, onsets, contours = model().run(OUTPUTS, {INPUT: window.reshape(1, 1, 1, -1)})
     bends = np.empty(notes.shape, np.int8)
     bends_of(contours, _nearness(), bends)
     return Activations(notes, onsets, bends)
@@ -301,7 +300,7 @@ class _Notes:
         )
         for table in (part.notes, part.onsets):
             table[:, : _first_pitch(self.taste.lowest, 0)] = 0
-            table[:, _first_pitch(self.taste.highest, _PITCHES) :] = 0
+            table[:, _first_pitch(self.taste.highest, PITCHES) :] = 0
         self._strongest = max(self._strongest, float(part.onsets.max(initial=0)))
         self._steep = max(self._steep, steepest(part.notes))
         return part
@@ -350,8 +349,8 @@ def _copied(part: Activations) -> Activations:
 def _first_pitch(hertz: float | None, otherwise: int) -> int:
     if hertz is None:
         return otherwise
-    return min(max(round(12 * math.log2(hertz / 440.0) + 69) - _LOWEST, 0), _PITCHES)
+    return min(max(round(12 * math.log2(hertz / 440.0) + 69) - _LOWEST, 0), PITCHES)
 
 
 def _seconds(frame: int) -> float:
-    return frame * HOP / RATE - _LATE_S * (frame // _FRAMES)
+    return frame * HOP / RATE - _LATE_S * (frame // FRAMES)
