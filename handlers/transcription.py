@@ -21,17 +21,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Blocks, Samples
 from handlers.codecs.resample import resampled
-from handlers.errors import WeightsMissing
+from handlers.engines.shelf import Lent, packaged
+from handlers.errors import WeightsCorrupt
 from handlers.notation import HeardNote
 from handlers.pitch_model import EDGE, FRAMES, GIVEN, INPUT, OUTPUTS, PITCHES, SAMPLES, graph_of
 from handlers.streams import Feed
@@ -52,8 +50,6 @@ PART_FRAMES = 10 * 60 * RATE // HOP
 _SILENT = 24
 #: More windows at once than this no longer pay: one thread decodes and resamples for all.
 _MOST_THREADS = 4
-
-_WEIGHTS = "saved_models/icassp_2022/nmp.onnx"
 
 
 @dataclass(frozen=True)
@@ -87,29 +83,30 @@ class Activations:
         return Activations(self.notes[frames], self.onsets[frames], self.bends[frames])
 
 
-def heard_notes(sound: Blocks, taste: Taste, part_frames: int = PART_FRAMES) -> list[HeardNote]:
+def heard_notes(
+    sound: Blocks,
+    taste: Taste,
+    part_frames: int = PART_FRAMES,
+    model: Lent[Ear] = Lent("basic-pitch", packaged),  # noqa: B008  # frozen
+) -> list[HeardNote]:
     """All notes of a sound, by their beginning and pitch.
 
     Raises:
         WeightsMissing: the model is not installed.
     """
     maker = _Notes(taste, part_frames)
-    for piece in activations(sound):
-        maker.add(piece)
+    with model() as ear:
+        for piece in activations(sound, ear):
+            maker.add(piece)
     return maker.done()
 
 
-def activations(sound: Blocks) -> Iterator[Activations]:
-    """What the model says, window after window, cut to the length of the sound.
-
-    Raises:
-        WeightsMissing: the model is not installed.
-    """
-    model()  # a refusal comes before the sound is read
+def activations(sound: Blocks, ear: Ear) -> Iterator[Activations]:
+    """What the model says, window after window, cut to the length of the sound."""
     taken = _Taken()
     given = 0
     held: deque[Activations] = deque()  # two windows may begin before the sound's end lies in one
-    for piece in _side_by_side(_windows(sound, taken)):
+    for piece in _side_by_side(_windows(sound, taken), ear):
         held.append(piece)
         if len(held) > 2:
             given += len(held[0])
@@ -157,70 +154,63 @@ def _windows(sound: Blocks, taken: _Taken) -> Iterator[Samples]:
         begun = window[_STEP : max(end, _STEP)]
 
 
-def _side_by_side(windows: Iterable[Samples]) -> Iterator[Activations]:
+def _side_by_side(windows: Iterable[Samples], ear: Ear) -> Iterator[Activations]:
     """The model's answers in the order of the windows, several computed at once."""
     threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     if threads == 1:
-        yield from map(_answer, windows)
+        yield from map(ear.hears, windows)
         return
     waiting: deque[Future[Activations]] = deque()
     with ThreadPoolExecutor(threads, "model") as pool:
         for window in windows:
-            waiting.append(pool.submit(_answer, window))
+            waiting.append(pool.submit(ear.hears, window))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-@cache
-def model() -> Any:
-    """The model, loaded once per process, one thread per run.
+class Ear:
+    """The model, loaded: what it says of a window. One thread per window."""
 
-    Raises:
-        WeightsMissing: it is not installed.
-    """
-    # The package is only a place: importing it would bring in half of scientific Python.
-    package = find_spec("basic_pitch")
-    places = package.submodule_search_locations if package else None
-    path = Path(places[0], _WEIGHTS) if places else None
-    if path is None or not path.is_file():
-        raise WeightsMissing(
-            f"basic-pitch needs its weights {Path(_WEIGHTS).name}, which its Python package "
-            "holds: pip install --no-deps basic-pitch==0.4.0"
+    def __init__(self, packaged: bytes) -> None:
+        """`packaged` are the weights as their package brings them.
+
+        Raises:
+            WeightsCorrupt: they are not those of basic-pitch 0.4.
+        """
+        import onnxruntime
+
+        try:
+            graph = graph_of(packaged)
+        except ValueError as wrong:
+            raise WeightsCorrupt(
+                f"the weights are not those of basic-pitch 0.4: {wrong}; "
+                "pip install --no-deps basic-pitch==0.4.0"
+            ) from None
+        options = onnxruntime.SessionOptions()
+        # Windows side by side use the cores better than threads within one, which wait by spinning.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"]
         )
-    import onnxruntime
 
-    try:
-        graph = graph_of(path.read_bytes())
-    except ValueError as wrong:
-        raise WeightsMissing(
-            f"{path.name} is not that of basic-pitch 0.4: {wrong}; "
-            "pip install --no-deps basic-pitch==0.4.0"
-        ) from None
-    options = onnxruntime.SessionOptions()
-    # Windows side by side use the cores better than threads within one, which wait by spinning.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    def hears(self, window: Samples) -> Activations:
+        """What there is in a window, float32 `(SAMPLES,)`."""
+        return self._to_silence if not window.any() else self._computed(window)
 
+    @cached_property
+    def _to_silence(self) -> Activations:
+        return self._computed(np.zeros(SAMPLES, np.float32))
 
-def _answer(window: Samples) -> Activations:
-    return _answer_to_silence() if not window.any() else _computed(window)
+    def _computed(self, window: Samples) -> Activations:
+        from handlers.kernels.note_events import bends_of
 
-
-@cache
-def _answer_to_silence() -> Activations:
-    return _computed(np.zeros(SAMPLES, np.float32))
-
-
-def _computed(window: Samples) -> Activations:
-    from handlers.kernels.note_events import bends_of
-
-    notes, onsets, contours = model().run(OUTPUTS, {INPUT: window.reshape(1, 1, 1, -1)})
-    bends = np.empty(notes.shape, np.int8)
-    bends_of(contours, _nearness(), bends)
-    return Activations(notes, onsets, bends)
+        notes, onsets, contours = self._session.run(OUTPUTS, {INPUT: window.reshape(1, 1, 1, -1)})
+        bends = np.empty(notes.shape, np.int8)
+        bends_of(contours, _nearness(), bends)
+        return Activations(notes, onsets, bends)
 
 
 @cache
