@@ -245,6 +245,102 @@ def librosa_match(bench: Bench) -> Callable[[], Any]:
     return run
 
 
+def librosa_key(bench: Bench) -> Callable[[], Any]:
+    """Its constant-Q chroma against Krumhansl's profiles."""
+    import librosa
+
+    from bench.accuracy.tonal import KRUMHANSL
+
+    def run() -> Any:
+        chroma = librosa.feature.chroma_cqt(y=librosa_heard(bench)).mean(axis=1)
+        return [
+            np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]
+            for profile in KRUMHANSL.values()
+            for tonic in range(12)
+        ]
+
+    return run
+
+
+def librosa_figures(*figures: str) -> Peer:
+    """Tempo, key and what else is named, as librosa has it; it has no loudness."""
+
+    def prepared(bench: Bench) -> Callable[[], Any]:
+        import librosa
+
+        beats, key = librosa_beats(bench), librosa_key(bench)
+        ways = [getattr(librosa.feature, name) for name in figures]
+
+        def run() -> Any:
+            samples = librosa_heard(bench)
+            return beats(), key(), [way(y=samples).mean() for way in ways]
+
+        return run
+
+    return prepared
+
+
+def librosa_chords(bench: Bench) -> Callable[[], Any]:
+    """Its constant-Q chroma, filtered, against triads, and the key."""
+    import librosa
+
+    key = librosa_key(bench)
+
+    def run() -> Any:
+        chroma = librosa.feature.chroma_cqt(y=librosa_heard(bench))
+        likes = librosa.decompose.nn_filter(chroma, aggregate=np.median, metric="cosine")
+        return likes.argmax(axis=0), key()
+
+    return run
+
+
+def librosa_melody(bench: Bench) -> Callable[[], Any]:
+    """Its `yin`, which says nothing of what is voiced (its `pyin` takes a minute)."""
+    import librosa
+
+    return lambda: librosa.yin(librosa_heard(bench), fmin=65, fmax=2093)
+
+
+def librosa_parts(bench: Bench) -> Callable[[], Any]:
+    """Beat-synchronous chroma and MFCC, clustered agglomeratively."""
+    import librosa
+
+    def run() -> Any:
+        samples = librosa_heard(bench)
+        _, beats = librosa.beat.beat_track(y=samples)
+        chroma = librosa.feature.chroma_cqt(y=samples)
+        both = np.vstack((librosa.feature.mfcc(y=samples), chroma))
+        return librosa.segment.agglomerative(librosa.util.sync(both, beats), 6)
+
+    return run
+
+
+def librosa_transposed(bench: Bench) -> Callable[[], Any]:
+    """The key by librosa, the sound transposed by Signalsmith Stretch."""
+    key, shift = librosa_key(bench), signalsmith(1, 3)
+    assert callable(shift)
+    shifted = shift(bench)
+
+    def run() -> Any:
+        return key(), shifted()
+
+    return run
+
+
+def librosa_retuned(bench: Bench) -> Callable[[], Any]:
+    """One pitch for all by `yin`, one shift for all by Signalsmith Stretch."""
+    import librosa
+
+    shift = signalsmith(1, 0.3)
+    assert callable(shift)
+    shifted = shift(bench)
+
+    def run() -> Any:
+        return librosa.yin(librosa_heard(bench), fmin=65, fmax=2093), shifted()
+
+    return run
+
+
 def librosa_loops(bench: Bench) -> Callable[[], Any]:
     """Its beats, chroma by beat, and how alike all beats are."""
     import librosa
@@ -354,6 +450,15 @@ ROWS = [
                    "restart")}, label="silence"),
     Row("beats", {}, {"librosa": librosa_beats}),
     Row("onsets", {}, {"librosa": librosa_onsets}),
+    Row("analyze", {}, {
+        "librosa": librosa_figures("spectral_centroid", "rms", "zero_crossing_rate")}),
+    Row("dj_prep", {}, {"librosa": librosa_figures()}),
+    Row("chords", {}, {"librosa": librosa_chords}),
+    Row("chords_to_midi", {}, {"librosa": librosa_chords}),
+    Row("melody", {}, {"(librosa yin)": librosa_melody}),
+    Row("segments", {}, {"librosa": librosa_parts}),
+    Row("key_match", {"target_key": "D#"}, {"librosa, signalsmith": librosa_transposed}),
+    Row("pitch_correct", {}, {"librosa yin, signalsmith": librosa_retuned}),
     Row("beat_slice", {}, {"librosa": librosa_beats}),
     Row("thumbnail", {}, {"librosa": librosa_onsets}),
     Row("loop_point", {}, {"librosa": librosa_loops}),

@@ -12,11 +12,11 @@ from bench.accuracy.harmony import NAMES, QUALITIES
 from bench.accuracy.tasks import Answer, Judged, Question
 from bench.accuracy.truth import Truth
 
-#: Krumhansl and Kessler's probe-tone ratings, from the tonic up.
-_KRUMHANSL = {
+KRUMHANSL = {
     "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 }
+"""Krumhansl and Kessler's probe-tone ratings, from the tonic up."""
 
 
 def _peer_key(path: Path) -> Answer:
@@ -27,7 +27,7 @@ def _peer_key(path: Path) -> Answer:
     chroma = librosa.feature.chroma_cqt(y=samples, sr=rate).mean(axis=1)
     best = max(
         (float(np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]), f"{NAMES[tonic]} {mode}")
-        for mode, profile in _KRUMHANSL.items()
+        for mode, profile in KRUMHANSL.items()
         for tonic in range(12)
     )
     return {"key": best[1]}
