@@ -19,7 +19,7 @@ from typing import Any, get_args
 import yaml
 
 from daemon.settings import Settings, environment_name
-from handlers.artifacts import Result, artifact_types
+from handlers.artifacts import NamedFile, Result, artifact_types
 from handlers.codecs.formats import OUTPUT_FORMATS, Encoding
 from handlers.declare import CATEGORIES, Operation
 from handlers.registry import operations
@@ -144,13 +144,14 @@ def _prose(lines: list[str]) -> Iterator[str]:
 
 
 def _input(declared: Any) -> str:
+    is_file = declared.item is not None and issubclass(declared.item, NamedFile)
     kind = {
         "blocks": "a sound",
         "heard": "a sound",
         "audio": "a whole sound",
         "midi": "a MIDI file",
         "file": "the file of a sound",
-    }.get(declared.kind, "a list of sounds")
+    }.get(declared.kind, "a file" if is_file else "a list of sounds")
     text = f"{kind} (`{declared.name}`)"
     if declared.doc:
         text += f": {declared.doc.rstrip('.')}"

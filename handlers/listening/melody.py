@@ -46,9 +46,8 @@ class _Leader:
 
         # A frame looks ahead: what the first ones would look at before the sound is left out.
         self._skip = round(AHEAD_S * MONO_RATE)
-        self._frames = Frames(_SIZE, HOP, _BATCH)
+        self._frames = Frames(hann(_SIZE) * np.float32(4 / _SIZE), HOP, _BATCH)
         self._samples = 0
-        self._window = hann(_SIZE) * np.float32(4 / _SIZE)
         self._range = (max(fmin, LOWEST_HZ), min(fmax, HIGHEST_HZ))
         self._hertz: list[Samples] = []
         self._strength: list[Samples] = []
@@ -67,7 +66,7 @@ class _Leader:
 
         # Always as many, so that each is computed in the same way whatever the blocks were.
         windowed = np.zeros((_BATCH, _SIZE), np.float32)
-        np.multiply(frames, self._window, out=windowed[: len(frames)])
+        windowed[: len(frames)] = frames
         spectra = np.asarray(fft.rfft(windowed, axis=1))[: len(frames)]
         found = np.empty((2, len(frames), _CANDIDATES), np.float32)
         salient(spectra, MONO_RATE / _SIZE, *self._range, found[0], found[1])

@@ -144,8 +144,7 @@ class _Hearing:
         from handlers.spectral import hann
 
         self._half = soxr.ResampleStream(form.rate, RATE, 1, dtype="float32")
-        self._frames = Frames(SIZE, HOP, _BATCH)
-        self._window = hann(SIZE) * np.float32(4 / SIZE)
+        self._frames = Frames(hann(SIZE) * np.float32(4 / SIZE), HOP, _BATCH)
         self._turn = np.zeros(2)
         self._total = np.zeros(2)
         self._held: list[Samples] = []
@@ -165,7 +164,7 @@ class _Hearing:
 
         # Always as many, so that each is computed in the same way whatever the blocks were.
         windowed = np.zeros((_BATCH, SIZE), np.float32)
-        np.multiply(frames, self._window, out=windowed[: len(frames)])
+        windowed[: len(frames)] = frames
         spectra = np.asarray(fft.rfft(windowed, axis=1))[: len(frames)]
         turn = np.zeros(2)
         mistuning(spectra, *_TUNED_BINS, _BIN_HZ, turn)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, Params, operation
@@ -57,10 +56,8 @@ class ToMidi(Params):
     def _leaves_a_band(self) -> ToMidi:
         low, high = self.minimum_frequency, self.maximum_frequency
         if low is not None and high is not None and low >= high:
-            raise PydanticCustomError(
-                "band",
-                "{field} = {low} Hz must be below maximum_frequency = {high} Hz",
-                {"field": "minimum_frequency", "low": low, "high": high},
+            raise ValueError(
+                f"minimum_frequency = {low} Hz must be below maximum_frequency = {high} Hz"
             )
         return self
 
