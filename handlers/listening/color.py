@@ -7,20 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from handlers.artifacts import Samples
-from handlers.hearing import MONO, MONO_RATE, Form, Listened
+from handlers.hearing import Form, Listened
 from handlers.listening.frames import Bands
+from handlers.listening.half import HALF, HALF_RATE
 
-#: Half the rate is enough: 11 kHz.
-_RATE = MONO_RATE // 2
 _SIZE, _HOP, _BATCH = 2048, 512, 32
-COLOR_RATE = _RATE / _HOP
+COLOR_RATE = HALF_RATE / _HOP
 """Frames per second."""
 
 #: MIDI notes, 62 Hz to 2 kHz: below, bins are wider than semitones; above are overtones.
 _LOWEST, _HIGHEST = 35, 95
 _TIMBRES = 16
-#: Of the filter before halving, on either side.
-_TAPS = 12
 _TIMBRE_HZ = (50.0, 5000.0)
 
 
@@ -39,18 +36,16 @@ class _Listener:
         from handlers.listening.frames import Frames
         from handlers.spectral import hann
 
-        self._halver = _Halver()
         self._frames = Frames(hann(_SIZE), _HOP, _BATCH)
         self._semitones, self._bands = _semitones(), _bands()
         self._chroma = [np.zeros((0, 12), np.float32)]
         self._timbre = [np.zeros((0, _TIMBRES), np.float32)]
 
     def add(self, piece: Samples) -> None:
-        for frames in self._frames.add(self._halver.add(piece)):
+        for frames in self._frames.add(piece):
             self._heard(frames)
 
     def done(self) -> Color:
-        self.add(np.zeros(_TAPS - 1, np.float32))
         for frames in self._frames.end():
             self._heard(frames)
         return Color(np.concatenate(self._chroma), np.concatenate(self._timbre))
@@ -67,31 +62,9 @@ class _Listener:
         self._timbre.append(self._bands.of_spectra(spectra))
 
 
-class _Halver:
-    """Every second sample, without what would come back from above half the rate."""
-
-    def __init__(self) -> None:
-        # A sinc at half of Nyquist under half a Hann window.
-        k = np.arange(_TAPS)
-        taps = np.sinc(k / 2) / 2 * np.cos(np.pi / 2 * k / _TAPS) ** 2
-        self._taps = (taps / (2 * taps.sum() - taps[0])).astype(np.float32)
-        self._waiting = np.zeros(_TAPS - 1, np.float32)
-
-    def add(self, samples: Samples) -> Samples:
-        from handlers.kernels.flux import halved
-
-        known = np.concatenate((self._waiting, samples))
-        count = max(0, (known.size - 2 * (_TAPS - 1) + 1) // 2)
-        out = np.empty(count, np.float32)
-        if count:
-            halved(known, self._taps, out)
-        self._waiting = known[2 * count :]
-        return out
-
-
 def _semitones() -> Bands:
     """Notes from `_LOWEST` to `_HIGHEST`; a bin counts less, the further it lies from a note."""
-    hertz = np.arange(1, _SIZE // 2 + 1) * _RATE / _SIZE
+    hertz = np.arange(1, _SIZE // 2 + 1) * HALF_RATE / _SIZE
     pitch = 69 + 12 * np.log2(hertz / 440)
     rows = []
     for note in range(_LOWEST, _HIGHEST + 1):
@@ -101,11 +74,11 @@ def _semitones() -> Bands:
 
 
 def _bands() -> Bands:
-    hertz = np.arange(_SIZE // 2 + 1) * _RATE / _SIZE
+    hertz = np.arange(_SIZE // 2 + 1) * HALF_RATE / _SIZE
     edges = np.geomspace(*_TIMBRE_HZ, _TIMBRES + 1)
     band = np.searchsorted(edges, hertz, side="right") - 1
     return Bands.of([(band == k).astype(np.float32) for k in range(_TIMBRES)])
 
 
-COLOR = Listened("color", version=1, stage=MONO, begin=_Listener)
+COLOR = Listened("color", version=1, stage=HALF, begin=_Listener)
 """Chroma and timbre, 21.5 times a second."""
