@@ -86,6 +86,13 @@ def _operation(op: Operation) -> Iterator[str]:
         if declared.item is not None:
             title = f"Each entry of `{declared.name}` is a sound and:"
             yield from _parameters(declared.item.model_json_schema(), title)
+    if op.sound is None and all(declared.named for declared in op.inputs):
+        # Nothing goes in, so no rule can begin with it: its parameters are the body of a request.
+        for example in op.examples:
+            yield from (f"{example.title.rstrip('.')}:", "", "```json")
+            yield json.dumps(example.params, ensure_ascii=False)
+            yield from ("```", "")
+        return
     yield "```yaml"
     yield "rules:"
     for example in op.examples:

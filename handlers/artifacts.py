@@ -365,7 +365,9 @@ class Result(BaseModel):
     some that are None unless they were asked for (`midi: Midi | None = None`).
     """
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False, defer_build=True
+    )
 
     def descriptor(self) -> dict[str, Any]:
         """The fields that are facts, ready for JSON."""

@@ -6,5 +6,5 @@ set -eu
 cd "$(dirname "$0")"
 for name in base dev; do
     uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: \
-        --generate-hashes --no-header --no-emit-index-url --excludes excludes.txt "$@" "$name.in" --output-file "$name.txt"
+        --generate-hashes --no-header --no-emit-index-url --excludes excludes.txt --override overrides.txt "$@" "$name.in" --output-file "$name.txt"
 done

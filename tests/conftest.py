@@ -3,10 +3,15 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# The same examples on every run, and no deadline: two cores are shared with the other tests.
-settings.register_profile("audiolla", derandomize=True, deadline=None)
+# The same examples on every run, and no measure of time: two cores are shared with other tests.
+settings.register_profile(
+    "audiolla",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("audiolla")
 
 

@@ -19,34 +19,6 @@ _OFFSETS = types.Array(types.uint8, 1, "C", readonly=True)
 _OUT_OFFSETS = types.Array(types.uint8, 1, "C")
 
 
-@kernel(types.void(ROW, ROW, types.int64, OUT_ROWS))
-def windowed(samples: Samples, window: Samples, hop: int, out: Samples) -> None:
-    """Stretches of `samples`, one every `hop`, times `window`; `out` is `(count, size)`."""
-    for frame in range(out.shape[0]):
-        start = frame * hop
-        for k in range(window.size):
-            out[frame, k] = samples[start + k] * window[k]
-
-
-@kernel(types.void(ROW, ROW, OUT_ROW), fast=VECTOR)
-def halved(samples: Samples, taps: Samples, out: Samples) -> None:
-    """Every second sample of a low-passed sound.
-
-    Args:
-        samples: twice as many as `out`, and `2 * taps.size - 2` more: half of them
-            before the first that is kept and half after the last.
-        taps: one half of a symmetric filter, its middle first.
-        out: what is kept.
-    """
-    middle = taps.size - 1
-    for i in range(out.size):
-        at = 2 * i + middle
-        total = taps[0] * samples[at]
-        for k in range(1, taps.size):
-            total += taps[k] * (samples[at - k] + samples[at + k])
-        out[i] = total
-
-
 @kernel(types.void(_SPECTRA, _COUNTS, _COUNTS, ROW, types.boolean, OUT_ROWS), fast=VECTOR)
 def bands(
     spectra: NDArray[np.complex64],

@@ -7,9 +7,28 @@ from numba import types
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.kernels.jit import OUT_ROWS, ROWS, STATE, VECTOR, kernel
+from handlers.kernels.jit import OUT_ROW, OUT_ROWS, ROW, ROWS, STATE, VECTOR, kernel
 
 _SPECTRA = types.Array(types.complex64, 2, "C", readonly=True)
+
+
+@kernel(types.void(ROW, ROW, OUT_ROW), fast=VECTOR)
+def halved(samples: Samples, taps: Samples, out: Samples) -> None:
+    """Every second sample of a sound that a half-band filter has passed.
+
+    Args:
+        samples: `2 * out.size - 1`, and `2 * taps.size - 1` more on either side.
+        taps: of the filter, at 1, 3, 5, ... samples from its middle, which is a half; those
+            between are zero.
+        out: what is kept.
+    """
+    reach = 2 * taps.size - 1
+    for i in range(out.size):
+        at = 2 * i + reach
+        total = np.float32(0.5) * samples[at]
+        for k in range(taps.size):
+            total += taps[k] * (samples[at - 2 * k - 1] + samples[at + 2 * k + 1])
+        out[i] = total
 
 
 @kernel(types.void(_SPECTRA, types.int64, types.int64, types.float64, STATE))

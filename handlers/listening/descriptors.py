@@ -19,7 +19,8 @@ class _Centroid:
     def __init__(self, _form: Form) -> None:
         from handlers.spectral import hann
 
-        self._frames = Frames(hann(_SIZE), 2 * _HOP, _BATCH)
+        self._frames = Frames(_SIZE, 2 * _HOP, _BATCH)
+        self._window = hann(_SIZE)
         self._hertz = np.fft.rfftfreq(_SIZE, 1 / MONO_RATE)
         self._total, self._count = 0.0, 0
 
@@ -30,7 +31,7 @@ class _Centroid:
     def _heard(self, frames: Samples) -> None:
         from scipy import fft
 
-        sizes = np.abs(fft.rfft(frames, axis=1))
+        sizes = np.abs(fft.rfft(frames * self._window, axis=1))
         all_of_it = sizes.sum(axis=1)
         sounding = all_of_it > 1e-6
         self._total += float(((sizes @ self._hertz)[sounding] / all_of_it[sounding]).sum())
@@ -46,7 +47,7 @@ class _Rms:
     """The root-mean-square level, averaged over frames."""
 
     def __init__(self, _form: Form) -> None:
-        self._frames = Frames(np.ones(_SIZE, np.float32), _HOP, _BATCH)
+        self._frames = Frames(_SIZE, _HOP, _BATCH)
         self._total, self._count = 0.0, 0
 
     def add(self, piece: Samples) -> None:

@@ -105,7 +105,8 @@ class _Listener:
         from handlers.listening.frames import Frames
         from handlers.spectral import hann
 
-        self._frames = Frames(hann(SIZE), HOP, _BATCH)
+        self._frames = Frames(SIZE, HOP, _BATCH)
+        self._window = hann(SIZE)
         self._bands = _triangles()
         self._riser = Riser()
         self._rises = [np.zeros((len(GROUPS_HZ) + 1, 0), np.float32)]
@@ -139,7 +140,7 @@ class _Listener:
     def _heard(self, frames: Samples) -> None:
         from scipy import fft
 
-        spectra = np.asarray(fft.rfft(frames, axis=1, overwrite_x=True))
+        spectra = np.asarray(fft.rfft(frames * self._window, axis=1))
         self._rises.append(self._riser.add(self._bands.of_spectra(spectra)))
 
 

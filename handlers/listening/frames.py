@@ -12,50 +12,43 @@ from handlers.artifacts import Samples
 
 
 class Frames:
-    """Windowed stretches, centred on every `hop`-th sample, zeros beyond both ends of the sound.
+    """Stretches of `size` samples, centred on every `hop`-th sample, zeros beyond both ends.
 
     A sound of `n` samples has `n // hop + 1` of them. They come `batch` at a time,
     whatever the pieces; only the last batch is shorter.
     """
 
-    def __init__(self, window: Samples, hop: int, batch: int) -> None:
-        self._window, self._hop, self._batch = window, hop, batch
-        self._waiting = [np.zeros(window.size // 2, np.float32)]
-        self._have = window.size // 2
+    def __init__(self, size: int, hop: int, batch: int) -> None:
+        self._size, self._hop, self._batch = size, hop, batch
+        self._waiting = [np.zeros(size // 2, np.float32)]
+        self._have = size // 2
 
     def add(self, samples: Samples) -> Iterator[Samples]:
-        """The batches `(batch, size)` that are complete with these samples."""
+        """The batches `(batch, size)` that are complete with these samples; read-only views."""
         self._waiting.append(samples)
         self._have += samples.size
-        yield from self._ready()
+        if self._have >= self._size + (self._batch - 1) * self._hop:
+            yield from self._ready()
 
     def end(self) -> Iterator[Samples]:
         """The rest; nothing comes after."""
-        self._waiting.append(np.zeros(self._window.size // 2, np.float32))
-        self._have += self._window.size // 2
+        self._waiting.append(np.zeros(self._size // 2, np.float32))
+        self._have += self._size // 2
         yield from self._ready()
-        left = (self._have - self._window.size) // self._hop + 1
+        left = (self._have - self._size) // self._hop + 1
         if left > 0:
-            yield self._cut(np.concatenate(self._waiting), left)
+            yield self._views()[:left]
 
     def _ready(self) -> Iterator[Samples]:
-        needed = self._window.size + (self._batch - 1) * self._hop
-        if self._have < needed:
-            return
-        joined = np.concatenate(self._waiting)
-        at = 0
-        while self._have >= needed:
-            yield self._cut(joined[at:], self._batch)
-            at += self._batch * self._hop
+        while self._have >= self._size + (self._batch - 1) * self._hop:
+            yield self._views()[: self._batch]
+            self._waiting = [self._waiting[0][self._batch * self._hop :]]
             self._have -= self._batch * self._hop
-        self._waiting = [joined[at:]]
 
-    def _cut(self, samples: Samples, count: int) -> Samples:
-        from handlers.kernels.flux import windowed
-
-        out = np.empty((count, self._window.size), np.float32)
-        windowed(samples, self._window, self._hop, out)
-        return out
+    def _views(self) -> Samples:
+        self._waiting = [np.concatenate(self._waiting)]
+        pieces = np.lib.stride_tricks.sliding_window_view(self._waiting[0], self._size)
+        return pieces[:: self._hop]
 
 
 @dataclass(frozen=True)

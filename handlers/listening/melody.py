@@ -48,7 +48,8 @@ class _Leader:
 
         # A frame looks ahead: what the first ones would look at before the sound is left out.
         self._skip = round(AHEAD_S * MONO_RATE)
-        self._frames = Frames(hann(_SIZE) * np.float32(4 / _SIZE), _EVERY * HOP, _BATCH)
+        self._frames = Frames(_SIZE, _EVERY * HOP, _BATCH)
+        self._window = hann(_SIZE) * np.float32(4 / _SIZE)
         self._samples = 0
         self._range = (max(fmin, LOWEST_HZ), min(fmax, HIGHEST_HZ))
         self._hertz: list[Samples] = []
@@ -68,7 +69,7 @@ class _Leader:
 
         # Always as many, so that each is computed in the same way whatever the blocks were.
         windowed = np.zeros((_BATCH, _SIZE), np.float32)
-        windowed[: len(frames)] = frames
+        np.multiply(frames, self._window, out=windowed[: len(frames)])
         spectra = np.asarray(fft.rfft(windowed, axis=1))[: len(frames)]
         found = np.empty((2, len(frames), _CANDIDATES), np.float32)
         salient(spectra, MONO_RATE / _SIZE, *self._range, found[0], found[1])

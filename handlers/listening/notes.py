@@ -139,7 +139,8 @@ class _Hearing:
     def __init__(self, _form: Form) -> None:
         from handlers.spectral import hann
 
-        self._frames = Frames(hann(_SIZE) * np.float32(4 / _SIZE), _HOP, _BATCH)
+        self._frames = Frames(_SIZE, _HOP, _BATCH)
+        self._window = hann(_SIZE) * np.float32(4 / _SIZE)
         self._turn = np.zeros(2)
         self._total = np.zeros(2)
         self._held: list[Samples] = []
@@ -159,7 +160,7 @@ class _Hearing:
 
         # Always as many, so that each is computed in the same way whatever the blocks were.
         windowed = np.zeros((_BATCH, _SIZE), np.float32)
-        windowed[: len(frames)] = frames
+        np.multiply(frames, self._window, out=windowed[: len(frames)])
         spectra = np.asarray(fft.rfft(windowed, axis=1))[: len(frames)]
         turn = np.zeros(2)
         mistuning(spectra, *_TUNED_BINS, _BIN_HZ, turn)

@@ -31,8 +31,6 @@ _DRIFT = 1.25
 _PHASES = 24
 #: So many accents and so many beats make a pulse.
 _FEWEST = 4
-#: Frames around a beat within which an accent speaks for it.
-_SURE = 3
 #: Half a second in which accents stand out of their surroundings, ten in which they are compared.
 _NEAR, _AROUND = 40, 1002
 #: Rises (a tenfold level in one band is 1) that are nothing.
@@ -120,8 +118,6 @@ def candidates(heard: Accents) -> list[Candidate]:
     if np.count_nonzero(strong[1:] & ~strong[:-1]) < _FEWEST:
         return []
     tempos, salience = _tempos(heard.all)
-    near = around(np.minimum(heard.bands, 4), 2)
-    strongest = around(heard.all[None], _SURE)[0]
     made = []
     for bpm in tempos:
         period = 60 / bpm * FRAME_RATE
@@ -130,10 +126,10 @@ def candidates(heard: Accents) -> list[Candidate]:
             continue
         between = beats[:-1] + np.diff(beats) // 2
         for phase, found in enumerate((beats, between)):
-            kept = _within(found, strongest)
+            kept = trimmed(found, heard.all)
             if len(kept) < _FEWEST:
                 continue
-            features = _described(kept, near, heard.harmony, salience(bpm), phase)
+            features = _described(kept, heard, salience(bpm), phase)
             made.append(Candidate(bpm, _tempo_of(kept), kept, features, salience.clarity))
     return made
 
@@ -167,11 +163,7 @@ def tracked(strength: Samples, periods: Floats) -> NDArray[np.int64]:
 
 def trimmed(beats: NDArray[np.int64], strength: Samples) -> NDArray[np.int64]:
     """Without those before the music begins and after it has ended."""
-    return _within(beats, around(strength[None], _SURE)[0])
-
-
-def _within(beats: NDArray[np.int64], strongest_near: Samples) -> NDArray[np.int64]:
-    strongest = strongest_near[np.clip(beats, 0, strongest_near.size - 1)]
+    strongest = around(strength[None], 3)[0][np.clip(beats, 0, strength.size - 1)]
     heard = strongest[strongest > 0]
     if not heard.size:
         return beats[:0]
@@ -269,10 +261,9 @@ FEATURES = (
 )  # fmt: skip
 
 
-def _described(
-    beats: NDArray[np.int64], bands: Samples, harmony: Floats, salience: float, phase: int
-) -> Floats:
+def _described(beats: NDArray[np.int64], heard: Accents, salience: float, phase: int) -> Floats:
     """What speaks for these beats. Sizes are relative to the mean of all frames."""
+    bands = around(np.minimum(heard.bands, 4), 2)
     mean = bands.mean(axis=1) + 1e-6
     gaps = np.diff(beats)
     places = beats[:-1, None] + gaps[:, None] * (np.arange(_PHASES) / _PHASES)
@@ -287,8 +278,8 @@ def _described(
     halves, thirds = _log(half.mean()), _log(third.mean())
     every = {m: _contrast(on_beat, m) for m in (2, 3, 4)}
     color = np.clip(np.rint(beats / FRAME_RATE * COLOR_RATE).astype(np.int64), 0, None)
-    change = harmony[np.minimum(color, harmony.size - 1)]
-    usual = float(harmony.mean()) + 1e-3
+    change = heard.harmony[np.minimum(color, heard.harmony.size - 1)]
+    usual = float(heard.harmony.mean()) + 1e-3
     octaves = math.log2(_tempo_of(beats) / 115)
     return np.array([
         octaves, octaves**2,
