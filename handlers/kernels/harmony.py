@@ -71,12 +71,16 @@ def standing_out(spectra: Samples, reach: int, out: Samples) -> None:
 
     Args:
         spectra: `(frames, bins)`.
-        reach: bins to either side that are looked at, fewer at the ends.
+        reach: bins to either side that are looked at, fewer at the ends; the nearer half
+            of them counts twice.
         out: as `spectra`; 0 where a bin is not above the mean around it.
     """
+    # Two boxes, one in the other, are as good as a Hamming window and need running sums only;
+    # a single one is not: partials at its edges come and go.
     bins = spectra.shape[1]
     total = np.zeros(bins + 1)
     square = np.zeros(bins + 1)
+    near = reach // 2
     for frame in range(spectra.shape[0]):
         for k in range(bins):
             value = np.float64(spectra[frame, k])
@@ -84,8 +88,11 @@ def standing_out(spectra: Samples, reach: int, out: Samples) -> None:
             square[k + 1] = square[k] + value * value
         for k in range(bins):
             low, high = max(0, k - reach), min(bins, k + reach + 1)
-            mean = (total[high] - total[low]) / (high - low)
-            variance = (square[high] - square[low]) / (high - low) - mean * mean
+            inner, outer = max(0, k - near), min(bins, k + near + 1)
+            count = high - low + outer - inner
+            mean = (total[high] - total[low] + total[outer] - total[inner]) / count
+            mean_square = (square[high] - square[low] + square[outer] - square[inner]) / count
+            variance = mean_square - mean * mean
             above = spectra[frame, k] - mean
             out[frame, k] = above / np.sqrt(variance) if above > 0 and variance > 1e-16 else 0.0
 

@@ -111,7 +111,7 @@ def leading(fmin: float = 65.0, fmax: float = 2093.0) -> Listened[Contour]:
     """
     return Listened(
         f"leading pitch {fmin:g} to {fmax:g} Hz",
-        version=1,
+        version=2,
         stage=MONO,
         begin=lambda form: _Leader(form, fmin, fmax),
     )

@@ -211,5 +211,5 @@ def _cents(turn: NDArray[np.float64]) -> float:
     return 100 * math.atan2(turn[1], turn[0]) / (2 * math.pi) if turn.any() else 0.0
 
 
-HARMONY: Listened[Harmony] = Listened("harmony", version=1, stage=HALF, begin=_Hearing)
+HARMONY: Listened[Harmony] = Listened("harmony", version=2, stage=HALF, begin=_Hearing)
 """Chroma of treble and bass, and the tuning."""
