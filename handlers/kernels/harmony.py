@@ -22,13 +22,19 @@ def halved(samples: Samples, taps: Samples, out: Samples) -> None:
             between are zero.
         out: what is kept.
     """
-    reach = 2 * taps.size - 1
+    # Apart, so that neighbours in memory are summed side by side.
+    beside = np.empty(out.size + 2 * taps.size - 1, np.float32)
+    for i in range(beside.size):
+        beside[i] = samples[2 * i]
+    middle = 2 * taps.size - 1
     for i in range(out.size):
-        at = 2 * i + reach
-        total = np.float32(0.5) * samples[at]
-        for k in range(taps.size):
-            total += taps[k] * (samples[at - 2 * k - 1] + samples[at + 2 * k + 1])
-        out[i] = total
+        out[i] = np.float32(0.5) * samples[2 * i + middle]
+    for k in range(taps.size):
+        before = beside[taps.size - 1 - k : taps.size - 1 - k + out.size]
+        after = beside[taps.size + k : taps.size + k + out.size]
+        weight = taps[k]
+        for i in range(out.size):
+            out[i] += weight * (before[i] + after[i])
 
 
 @kernel(types.void(_SPECTRA, types.int64, types.int64, types.float64, STATE))

@@ -75,5 +75,5 @@ class Bands:
         from handlers.kernels.flux import bands
 
         out = np.empty((len(spectra), self.first.size), np.float32)
-        bands(spectra, self.first, self.ends, self.weights, root, out)
+        bands(spectra.view(np.float32), self.first, self.ends, self.weights, root, out)
         return out

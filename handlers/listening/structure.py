@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.listening.color import COLOR_RATE
+from handlers.listening.color import TIMBRE_RATE
 from handlers.listening.notes import FRAME_RATE, Harmony
 
 #: More units than these are joined in twos, fours, ...: three hours are compared in a second.
@@ -104,7 +104,7 @@ def parts(
 
     Args:
         edges: of the units, in seconds; see `units`.
-        harmony, timbre: what was heard, at `FRAME_RATE` and at `COLOR_RATE`.
+        harmony, timbre: what was heard, at `FRAME_RATE` and at `TIMBRE_RATE`.
         count: how many parts at most.
         exactly: as many as that, if there are units enough; else as many as there are signs of.
     """
@@ -142,7 +142,7 @@ def _described(edges: NDArray[np.float64], harmony: Harmony, levels: Samples) ->
     rows = len(edges) - 1
     treble = _unit(_means(np.log1p(3 * harmony.treble), FRAME_RATE, fine).reshape(rows, -1))
     bass = _unit(_means(harmony.bass, FRAME_RATE, fine).reshape(rows, -1))
-    color = _means(levels, COLOR_RATE, edges)
+    color = _means(levels, TIMBRE_RATE, edges)
     color = color - color.mean(axis=0)
     color /= max(float(color.std()), 1e-6) * np.sqrt(color.shape[1])
     parts = (treble - treble.mean(axis=0), _BASS * (bass - bass.mean(axis=0)), _COLOR * color)
@@ -180,8 +180,8 @@ def _signs(edges: NDArray[np.float64], likeness: Samples, levels: Samples) -> ND
     # The upper quarter of the bands, in the half second after each edge.
     high = levels[:, -levels.shape[1] // 4 :].mean(axis=1, keepdims=True)
     begins = np.column_stack((edges[:-1], np.minimum(edges[:-1] + 0.55, edges[1:])))
-    cymbals = np.array([float(_means(high, COLOR_RATE, begin)[0, 0]) for begin in begins])
-    level = _means(levels, COLOR_RATE, edges).mean(axis=1)
+    cymbals = np.array([float(_means(high, TIMBRE_RATE, begin)[0, 0]) for begin in begins])
+    level = _means(levels, TIMBRE_RATE, edges).mean(axis=1)
     turns = np.abs(np.diff(level, prepend=level[0]))
     gain = np.zeros(bars)
     for (weight, least), sign in ((_RETURNS, returns), (_CYMBALS, cymbals), (_LEVEL, turns)):
