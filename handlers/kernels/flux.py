@@ -65,6 +65,28 @@ def bands(
             start = ends[band]
 
 
+@kernel(types.void(ROWS, OUT_ROWS), fast=VECTOR)
+def balance(spectra: Samples, out: Samples) -> None:
+    """Sums of magnitudes, and of magnitudes times their bins.
+
+    Args:
+        spectra: `(frames, 2 * bins)`, real and imaginary parts in turn.
+        out: `(frames, 2)`.
+    """
+    size = np.empty(spectra.shape[1] // 2, np.float32)
+    for frame in range(spectra.shape[0]):
+        pairs = spectra[frame]
+        for k in range(size.size):
+            size[k] = pairs[2 * k] * pairs[2 * k] + pairs[2 * k + 1] * pairs[2 * k + 1]
+        total = np.float32(0)
+        moment = np.float32(0)
+        for k in range(size.size):
+            magnitude = np.float32(math.sqrt(size[k]))
+            total += magnitude
+            moment += np.float32(k) * magnitude
+        out[frame, 0], out[frame, 1] = total, moment
+
+
 @kernel(types.void(ROWS, types.float32, types.int64, _COUNTS, OUT_ROWS), fast=VECTOR)
 def rises(size: Samples, scale: float, lag: int, ends: NDArray[np.int64], out: Samples) -> None:
     """How much the level of bands rises within `lag` frames, added up by group of bands.

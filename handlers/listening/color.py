@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,7 @@ TIMBRE_RATE = FRAME_RATE / _JOINED
 
 #: MIDI notes, 62 Hz to 2 kHz: below, bins are wider than semitones; above are overtones.
 _LOWEST, _HIGHEST = 35, 95
+_OCTAVES = _HIGHEST // 12 - _LOWEST // 12 + 1
 _TIMBRES = 16
 _TIMBRE_HZ = (50.0, 10000.0)
 
@@ -52,10 +55,9 @@ class _Chroma:
         windowed = np.multiply(frames, self._window, out=self._windowed[: len(frames)])
         spectra = np.asarray(fft.rfft(windowed, axis=1))
         notes = self._semitones.of_spectra(spectra, root=True)
-        chroma = np.zeros((len(notes), 12), np.float32)
-        for note in range(notes.shape[1]):
-            chroma[:, (_LOWEST + note) % 12] += notes[:, note]
-        self._chroma.append(chroma)
+        padded = np.zeros((len(notes), _OCTAVES, 12), np.float32)
+        padded.reshape(len(notes), -1)[:, _LOWEST % 12 : _LOWEST % 12 + notes.shape[1]] = notes
+        self._chroma.append(padded.sum(axis=1))
 
 
 class _Timbre:
@@ -81,6 +83,7 @@ class _Timbre:
         return np.concatenate(self._made)
 
 
+@cache
 def _semitones() -> Bands:
     """Notes from `_LOWEST` to `_HIGHEST`; a bin counts less, the further it lies from a note."""
     hertz: NDArray[np.float64] = np.arange(1, _SIZE // 2 + 1) * HALF_RATE / _SIZE

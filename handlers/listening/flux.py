@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,7 @@ def group_of_bands() -> NDArray[np.int64]:
     return np.searchsorted(GROUPS_HZ, band_centers(), side="right").astype(np.int64)
 
 
+@cache
 def _triangles() -> Bands:
     """Triangles between the neighbours' centers; one bin where these lie too close."""
     centers = band_centers()

@@ -96,9 +96,9 @@ class _Leader:
         least = float(known.mean() - _HEARD * known.std()) if known.size else 0.0
         guess = filled(found[at, np.maximum(path, 0)], pitched)
         # As many frames as for a single voice.
-        frames = self._samples // HOP + 1 if self._samples else 0
+        single = self._samples // HOP + 1 if self._samples else 0
         hertz, voiced, stands_out = (
-            np.repeat(row, _EVERY)[:frames] for row in (guess, pitched & (heard > least), heard)
+            np.repeat(row, _EVERY)[:single] for row in (guess, pitched & (heard > least), heard)
         )
         return Contour(hertz, voiced, stands_out, stands_out)
 

@@ -308,17 +308,24 @@ def _contrast(on_beat: Samples, length: int) -> Floats:
     """How much beats differ by their place in groups of `length`, for each band."""
     if on_beat.shape[1] < 2 * length:
         return np.zeros(len(on_beat))
-    means = np.stack([on_beat[:, k::length].mean(axis=1) for k in range(length)])
-    found: Floats = means.std(axis=0) / (means.mean(axis=0) + 0.05)
+    means = _by_place(on_beat, length)
+    found: Floats = means.std(axis=1) / (means.mean(axis=1) + 0.05)
     return found
+
+
+def _by_place(values: NDArray[np.floating], length: int) -> Floats:
+    """Means of rows by place in groups of `length`, `(rows, length)`."""
+    at = np.arange(values.shape[1]) % length
+    shares = (at[:, None] == np.arange(length)) / np.bincount(at)
+    return np.asarray(values @ shares, np.float64)
 
 
 def _stands_out(values: Floats, length: int) -> float:
     """How far the strongest place in groups of `length` rises above all."""
     if values.size < 2 * length:
         return 0.0
-    means = [float(values[k::length].mean()) for k in range(length)]
-    return max(means) - sum(means) / length
+    means = _by_place(values[None], length)[0]
+    return float(means.max() - means.mean())
 
 
 #: What each of `FEATURES` adds to the logarithm of a reading's odds: logistic regression on
