@@ -131,15 +131,24 @@ def loop_point(sound: Heard, p: LoopPoint) -> LoopReport:
                     Wave(
                         sound[OUTLINE],
                         over=[
-                            Spans([Span(best.start_sec, best.end_sec, "loop")] if best else []),
+                            Spans(
+                                [Span(best.start_sec, best.end_sec, _named(best))] if best else []
+                            ),
                             Marks(strong=pulse.downbeats),
                         ],
                     ),
                     *(
-                        Spans([Span(c.start_sec, c.end_sec, f"{c.bars} bars, {c.score:.2f}")])
-                        for c in found[1:]
+                        Spans(
+                            [Span(c.start_sec, c.end_sec, _named(c))],
+                            name="" if number else "Next best",
+                        )
+                        for number, c in enumerate(found[1:])
                     ),
                 ],
             )
         ),
     )
+
+
+def _named(loop: LoopCandidate) -> str:
+    return f"{loop.bars} bars, {loop.score:.2f}"
