@@ -617,11 +617,9 @@ class Bench:
                     continue
                 else:
                     sound = None if name is None else open_sound(self.files[name])
-                whole = declared.kind == "audio" and sound is not None
-                listens = declared.kind == "heard" and sound is not None
-                if whole and sound is not None:
+                if declared.kind == "audio" and sound is not None:
                     call[declared.name] = sound.whole()
-                elif listens and sound is not None:
+                elif declared.kind == "heard" and sound is not None:
                     # As a chain does it: one pass for all that it will ask for.
                     call[declared.name] = Heard(sound, op.features(params))
                 else:
