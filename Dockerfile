@@ -12,10 +12,15 @@ RUN apt-get update \
 
 # The Python packages first: they change least.
 WORKDIR /opt/audiolla
-COPY requirements/base.txt requirements/
+COPY requirements/base.txt requirements/engines.txt requirements/
+# Built with --build-arg ENGINES=1, the image can run the neural engines, on the processor.
+ARG ENGINES=
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
-        -r requirements/base.txt
+        -r requirements/base.txt ${ENGINES:+-r requirements/engines.txt} \
+    && if [ -n "$ENGINES" ]; then \
+        /opt/venv/bin/pip install --no-cache-dir torch==2.13.0 \
+            --index-url https://download.pytorch.org/whl/cpu; fi
 COPY pyproject.toml README.md LICENSE ./
 COPY handlers handlers
 COPY rules rules

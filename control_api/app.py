@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import falcon
 
-from control_api import catalog, errors, files, folders, jobs, rest
+from control_api import catalog, engines, errors, files, folders, jobs, rest
 from control_api.guard import Guard
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
@@ -23,6 +23,7 @@ def all_routes(service: Service) -> list[Route]:
         *rest.routes(operations().values(), service),
         *files.routes(service),
         *jobs.routes(service),
+        *engines.routes(service),
         *folders.routes(service),
     ]
     return [*found, *catalog.routes(service, found)]

@@ -33,6 +33,8 @@ STATUS: dict[type[AudiollaError], int] = {
     errors.UnknownFormat: 415,
     errors.MistypedParameter: 422,
     errors.WeightsMissing: 503,
+    errors.WeightsCorrupt: 503,
+    errors.EngineFailed: 503,
     errors.StorageFailed: 503,
     errors.StorageFull: 507,
     errors.WorkerKilled: 500,

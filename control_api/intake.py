@@ -18,7 +18,7 @@ from control_api.forms import Form
 from control_api.ports import Service, Upload
 from control_api.wire import from_json
 from handlers.codecs.formats import Encoding, encoding
-from handlers.declare import Input, Params
+from handlers.declare import Input, Kind, Params
 from handlers.errors import (
     AudiollaError,
     BadParameter,
@@ -63,11 +63,15 @@ def read_request(
         error = BadParameter if within else MistypedParameter
         raise error(f"{op.name} has no field {unknown[0]}; it has: {known}", field=unknown[0])
     params = op.read_params(_raw_params(fields, form, path_params), strict=form.is_json)
+    service.check_engines(op.needs(params))
     background = bool(_typed(bool, "async_job", form) or False)
     webhook_url = _webhook_url(form)
     target = _encoding(fields, form)
-    ext = extension(fields, params, target)
-    delivery, output_path = _destination(fields, form, target, ext, background, job_id, service)
+    kind = op.kind_for(params)
+    ext = extension(kind, params, target)
+    delivery, output_path = _destination(
+        fields, form, kind, target, ext, background, job_id, service
+    )
     first, further = None, {}
     for sound in fields.sounds:
         ref = _sound(sound, form, job_id, service)
@@ -167,6 +171,7 @@ def _webhook_url(form: Form) -> str | None:
 def _destination(
     fields: Fields,
     form: Form,
+    kind: Kind,
     target: Encoding,
     ext: str,
     background: bool,
@@ -174,7 +179,7 @@ def _destination(
     service: Service,
 ) -> tuple[Delivery | None, str | None]:
     op = fields.op
-    if op.kind == "json" and not op.extras:
+    if kind == "json" and not op.extras:
         return None, None
     path, url = form.text("output_path"), form.text("output_url")
     if path is not None and url is not None:
@@ -182,10 +187,10 @@ def _destination(
     if url is not None:
         raise BadParameter(f"output_url is refused: {FETCH_DISABLED}", field="output_url")
     # Which files a report gives, if any, and so their extensions, only its step knows.
-    how: dict[str, Any] = {"encoding": target, "bundle": op.kind == "zip"}
-    if op.kind == "json":
+    how: dict[str, Any] = {"encoding": target, "bundle": kind == "zip"}
+    if kind == "json":
         how |= {"sound": "changed", "bare": path is None}
-    dot_ext = "" if op.kind == "json" else f".{ext}"
+    dot_ext = "" if kind == "json" else f".{ext}"
     if path is None and background:
         path = f"jobs/{job_id}{dot_ext}"
     if path is None:
@@ -195,9 +200,8 @@ def _destination(
     return delivery.model_copy(update=how), path
 
 
-def extension(fields: Fields, params: Params, target: Encoding) -> str:
+def extension(kind: Kind, params: Params, target: Encoding) -> str:
     """Extension of the one file that an operation answers with."""
-    kind = fields.op.kind
     if kind == "audio":
         return target.target.ext
     if kind == "video":

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
+from handlers.engines.declare import Engine, Unready
 from rules.orders import Delivery, Order, SoundRef
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
@@ -132,6 +133,17 @@ class Health:
     engines: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class EngineState:
+    """One enabled engine, and how it stands."""
+
+    engine: Engine[Any]
+    #: Seconds since its model was last used, 0 while it is; None while it is not loaded.
+    idle_seconds: float | None
+    #: Why it cannot run; None if it can.
+    unready: Unready | None
+
+
 class ApiSettings(Protocol):
     """What the API needs of the settings."""
 
@@ -202,6 +214,24 @@ class Service(Protocol):
 
         Raises:
             WrongState: it has not failed and was not cancelled.
+        """
+
+    # -- engines ------------------------------------------------------------------------------
+    def engines(self) -> list[EngineState]:
+        """The enabled engines, by slug."""
+
+    def check_engines(self, slugs: Sequence[str]) -> None:
+        """Refuse work for an engine that cannot run here.
+
+        Raises:
+            UnknownEngine, BadParameter, WeightsMissing, EngineFailed.
+        """
+
+    def unload(self, slugs: Sequence[str]) -> list[str]:
+        """Have models dropped as soon as nobody uses them (all, if none is named).
+
+        Returns:
+            The slugs of those that were loaded.
         """
 
     # -- hot folders --------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def routes(operations: Iterable[Operation], service: Service) -> list[Route]:
     """A route for each operation."""
     waiting = WaitingRoom(MAX_WAITING)
     return [
-        Route("POST", op.route, op.category, op.summary, taker(op, service, waiting), op.documented)
+        Route("POST", op.route, op.category, op.summary, taker(op, service, waiting))
         for op in operations
     ]
 

@@ -205,6 +205,11 @@ class Client:
         answer: dict[str, Any] = self._request({"do": "stats"})
         return answer
 
+    def unload(self, slugs: list[str]) -> list[str]:
+        """Have models dropped wherever they are (all, if none is named); those that were loaded."""
+        answer: list[str] = self._request({"do": "unload", "slugs": slugs})
+        return answer
+
     def drain(self) -> None:
         """Have the dispatcher start nothing more, and end when what runs has ended."""
         self._request({"do": "drain"})

@@ -36,17 +36,20 @@ class Desk:
         stop_job: Callable[[str], None],
         drain: Callable[[], None],
         stats: Callable[[], dict[str, Any]],
+        unload: Callable[[list[str]], list[str]],
     ) -> None:
         """Take messages.
 
         Args:
             stop_job: tells the worker of a running job that it is cancelled.
+            unload: has models dropped (all if none is named); those that were loaded.
         """
         self._queue = queue
         self._store = store
         self._stop_job = stop_job
         self._drain = drain
         self._stats = stats
+        self._unload = unload
         self.clients: set[Client] = set()
         self._answers: list[tuple[Client, dict[str, Any]]] = []
         self._waiting: defaultdict[str, list[tuple[Client, int]]] = defaultdict(list)
@@ -113,6 +116,8 @@ class Desk:
                 return True
             case "stats":
                 return self._stats()
+            case "unload":
+                return self._unload(message["slugs"])
             case "drain":
                 self._drain()
                 return True

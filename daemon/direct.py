@@ -22,20 +22,23 @@ import orjson
 
 from daemon.execution import Claim, HandOver, Intent
 from daemon.settings import Settings
+from daemon.shelves import go_offline, resolved_device, shelf_of
 from handlers.chain import Recall
-from handlers.declare import Lane
+from handlers.engines.declare import Lane
+from handlers.engines.shelf import Shelf
 from handlers.errors import AudiollaError, Cancelled
 
 
 class DirectContext:
     """What a job may ask for when no queue stands behind it."""
 
-    def __init__(self, scratch: Path, settings: Settings, tell: Any) -> None:
+    def __init__(self, scratch: Path, settings: Settings, shelf: Shelf, tell: Any) -> None:
         self.scratch = scratch
         self.settings = settings
         self.lane: Lane = "cpu"
         # Only the daemon keeps things: a command leaves nothing behind but what it was asked for.
         self.recall: Recall | None = None
+        self.shelf = shelf
         self._tell = tell
         self._told = -1.0
         self.stopped = False
@@ -68,21 +71,23 @@ def main() -> int:
         out.flush()
 
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    go_offline()
+    shelf = shelf_of(settings, resolved_device(settings.device))
     for line in sys.stdin.buffer:
         request = orjson.loads(line)
         if "probe" in request:
             tell(_probe(request["probe"]))
         else:
-            tell(_run(request["id"], request["order"], settings, tell))
+            tell(_run(request["id"], request["order"], settings, shelf, tell))
     return 0
 
 
-def _run(job: str, order: str, settings: Settings, tell: Any) -> dict[str, Any]:
+def _run(job: str, order: str, settings: Settings, shelf: Shelf, tell: Any) -> dict[str, Any]:
     from daemon.runner import prepare, run
 
     prepare(settings)
     with tempfile.TemporaryDirectory(prefix="audiolla-") as scratch:
-        context = DirectContext(Path(scratch), settings, tell)
+        context = DirectContext(Path(scratch), settings, shelf, tell)
 
         def stop(*_: object) -> None:
             context.stopped = True

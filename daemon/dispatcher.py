@@ -42,7 +42,7 @@ from daemon.timers import Timers
 from daemon.wire import Channel, Closed
 
 if TYPE_CHECKING:
-    from handlers.declare import Lane
+    from handlers.engines.declare import Lane
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class Dispatcher:
             stop_job=self._stop_job,
             drain=self.drain,
             stats=self._stats,
+            unload=self._unload,
         )
         self._litter = Litter(settings)
         self._listener = wire.listen(settings.socket)
@@ -327,6 +328,9 @@ class Dispatcher:
             case "ready":
                 self._lanes.is_ready(worker)
                 self._say_warm()
+            case "shelf":
+                worker.shelf = message["loaded"]
+                self._lanes.wear(worker, message["spent"])
             case "dropped":
                 self._given_back(worker, set(message["ids"]))
             case _ if not worker.pocket or worker.pocket[0].id != message["id"]:
@@ -481,10 +485,21 @@ class Dispatcher:
                     "jobs": [held.id for held in worker.pocket],
                     "jobs_done": worker.jobs_done,
                     "memory": worker.memory,
+                    "shelf": worker.shelf,
                 }
                 for worker in self._lanes
             ],
         }
+
+    def _unload(self, slugs: list[str]) -> list[str]:
+        """Have models dropped wherever they are; those that were anywhere."""
+        dropped: set[str] = set()
+        for worker in self._lanes:
+            mine = [one["slug"] for one in worker.shelf if not slugs or one["slug"] in slugs]
+            if mine:
+                dropped.update(mine)
+                self._replies.append((worker, {"do": "unload", "slugs": mine}))
+        return sorted(dropped)
 
     # -- the end -----------------------------------------------------------------------------
     def drain(self) -> None:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from daemon.settings import Settings
 from handlers.chain import Recall
-from handlers.declare import Lane
+from handlers.engines.declare import Lane
+from handlers.engines.shelf import Shelf
 from rules.orders import WirePath
 
 
@@ -92,6 +93,9 @@ class Context(Protocol):
 
     #: What analyses found before; None keeps nothing.
     recall: Recall | None
+
+    #: The models of this worker.
+    shelf: Shelf
 
     def progress(self, fraction: float, step: str) -> None:
         """Say how far the job is. Cheap enough for every block.

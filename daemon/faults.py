@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from handlers.errors import DISK_FULL, STORAGE_AWAY, AudiollaError
 
 if TYPE_CHECKING:
-    from handlers.declare import Lane
+    from handlers.engines.declare import Lane
 
 #: Class names, because the library that raises them is not imported here.
 _OUT_OF_MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})

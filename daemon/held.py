@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 if TYPE_CHECKING:
-    from handlers.declare import Lane
+    from handlers.engines.declare import Lane
 
 #: Columns of a job that can start, in the order of the fields of `Held`.
 READY_COLUMNS: Final = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import uuid_utils
 
 if TYPE_CHECKING:
-    from handlers.declare import Lane
+    from handlers.engines.declare import Lane
 
 State = Literal["pending", "running", "completed", "failed", "cancelled"]
 Source = Literal["folder", "rest", "mcp", "schedule", "cli"]

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from daemon.faults import signal_name
 from daemon.held import Held
@@ -25,7 +25,7 @@ from daemon.spawn import handed
 from daemon.wire import Channel
 
 if TYPE_CHECKING:
-    from handlers.declare import Lane
+    from handlers.engines.declare import Lane
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,8 @@ class Worker:
     watched: bool = False
     jobs_done: int = 0
     memory: int = 0
+    #: Models that it holds, as `handlers.engines.shelf.Loaded`.
+    shelf: list[dict[str, Any]] = field(default_factory=list)
     #: Why it is to be replaced; empty while it is good.
     worn: str = ""
 
@@ -144,8 +146,8 @@ class Lanes:
             later: calls a function after some seconds.
             started: called with each worker that was started.
         """
-        # Workers open what strangers send; the token is none of their business.
-        self._settings = settings.model_copy(update={"auth_token": ""})
+        # Workers open what strangers send; tokens are none of their business.
+        self._settings = settings.model_copy(update={"auth_token": "", "huggingface_token": ""})
         self._run = run
         self._later = later
         self._started = started
@@ -240,15 +242,19 @@ class Lanes:
         self._pausing.discard(lane)
         self.fill()
 
-    def wear(self, worker: Worker) -> None:
-        """Look whether a worker that ended a job has served long enough."""
+    def wear(self, worker: Worker, why: str = "") -> None:
+        """Look whether a worker has served long enough; `why` is what it says itself."""
         if worker.worn:
             return
         limit = self._settings.worker_max_memory
-        if worker.jobs_done >= self._settings.worker_max_jobs:
+        # What is lent is meant to stay, and has a limit of its own.
+        used = worker.memory - sum(one["bytes"] for one in worker.shelf)
+        if why:
+            worker.worn = why
+        elif worker.jobs_done >= self._settings.worker_max_jobs:
             worker.worn = f"{worker.jobs_done} jobs done"
-        elif worker.memory > limit:
-            worker.worn = f"{worker.memory / 2**20:.0f} MiB in use, allowed are {limit / 2**20:.0f}"
+        elif used > limit:
+            worker.worn = f"{used / 2**20:.0f} MiB in use, allowed are {limit / 2**20:.0f}"
         else:
             return
         self.fill()

@@ -58,18 +58,22 @@ def _operations() -> Iterator[str]:
     yield "Every operation is declared once; its route, rule step, command and this page follow"
     yield "from that. A chain takes them in any order in which each finds what it needs."
     for category, meaning in CATEGORIES.items():
-        ours = [op for op in operations().values() if op.category == category and op.documented]
+        ours = [op for op in operations().values() if op.category == category]
         if ours:
             yield from ("", f"## {category}", "", meaning)
         for op in ours:
             yield from _operation(op)
 
 
+def _result(op: Operation) -> str:
+    return "a sound, or several" if op.several else _RESULTS[op.kind]
+
+
 def _operation(op: Operation) -> Iterator[str]:
     first, *rest = op.doc.splitlines()
     yield from ("", f"### {op.name}", "", first)
     takes = ", ".join(_input(i) for i in op.inputs) or "nothing"
-    yield from ("", f"- Takes {takes}; gives {_RESULTS[op.kind]}.")
+    yield from ("", f"- Takes {takes}; gives {_result(op)}.")
     facts = list(_facts(op))
     if facts:
         yield f"- Says {', '.join(facts)}."

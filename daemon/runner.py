@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from daemon import scratch
-from daemon.delivery import Drafts, publish
+from daemon.delivery import Draft, Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from daemon.settings import Settings
@@ -39,7 +39,8 @@ from handlers.artifacts import (
 )
 from handlers.codecs.files import InputFile
 from handlers.codecs.midi import is_midi, read_midi
-from handlers.declare import Lane, Operation
+from handlers.declare import Operation
+from handlers.engines.declare import Lane
 from handlers.errors import (
     DISK_FULL,
     STORAGE_AWAY,
@@ -50,10 +51,11 @@ from handlers.errors import (
     StorageFull,
     UnreadableInput,
 )
+from handlers.forked import side_by_side
 from handlers.measured import Measured
 from handlers.registry import find
 from handlers.smf.clock import duration as midi_seconds
-from handlers.soundfonts import shelf
+from handlers.soundfonts import shelf as soundfonts
 from rules.match import SoundFacts
 from rules.names import render, with_extension
 from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
@@ -71,7 +73,7 @@ _ROLES = {
 
 def prepare(settings: Settings) -> None:
     """Tell the handlers of this process what they need to know of the settings."""
-    shelf.default = settings.soundfont
+    soundfonts.default = settings.soundfont
 
 
 def run(claim: Claim, context: Context) -> Finished | HandOver:
@@ -106,13 +108,15 @@ class _Attempt:
         self.order = order
         self.operations = [find(step.op) for step in order.steps]
         _check_start(self.operations, midi)
-        chain.check_order(self.operations)
+        kinds = [find(step.op).kind_for(step.params) for step in order.steps]
+        chain.check_order(self.operations, kinds)
         here = claim.next_step
-        if here < len(self.operations) and self.operations[here].lane != self.context.lane:
+        lanes = [find(step.op).lane_for(step.params) for step in order.steps]
+        if here < len(lanes) and lanes[here] != self.context.lane:
             # Only the header could tell which rule applies, and its first step is for elsewhere.
             return HandOver(
                 next_step=here,
-                lane=self.operations[here].lane,
+                lane=lanes[here],
                 carried=claim.carried,
                 finished=claim.finished,
             )
@@ -123,13 +127,14 @@ class _Attempt:
         if order.measure and sound is not None and here == 0:
             before = Measured(sound)
             sound = before.sound
-        stop, lane = _segment(self.operations, here)
+        stop, lane = _segment(lanes, here)
         steps = [self._step(index) for index in range(here, stop)]
         monitor = chain.Monitor(self.context.progress, chain.passes_of([s.op for s in steps]))
         desk = chain.Desk(
             lambda: self.context.scratch,
             self.context.settings.memory_per_sound,
             self.context.recall,
+            self.context.shelf.borrow,
         )
         content = None
         if order.sound is not None and claim.carried is None:
@@ -252,8 +257,7 @@ class _Attempt:
                 if outcome.sounds and delivery.bundle:
                     writing.bundle(drafts, outcome.sounds)
                 elif outcome.sounds:
-                    for part, sound in outcome.sounds.items():
-                        writing.sound(drafts, sound, part)
+                    writing.sounds(drafts, outcome.sounds)
                 elif outcome.sound is not None:
                     writing.sound(drafts, outcome.sound, "")
             # Where no sound flows, MIDI takes its place, and its name.
@@ -293,22 +297,37 @@ class _Writing:
 
     def sound(self, drafts: Drafts, sound: Blocks, part: str) -> None:
         """One sound as one file; `part` is its name where there are several."""
+        draft = self._draft(drafts, part)
+        draft.about.update(self._told(*self._write(self._watched(sound), draft.part)))
+
+    def sounds(self, drafts: Drafts, sounds: Mapping[str, Blocks]) -> None:
+        """Several sounds as one file each."""
+        made = [self._draft(drafts, part) for part in sounds]
+        abouts = self._write_all(sounds, [draft.part for draft in made])
+        for draft, about in zip(made, abouts, strict=True):
+            draft.about.update(about)
+
+    def _draft(self, drafts: Drafts, part: str) -> Draft:
         media_type = self._encoding.target.content_type
         draft = drafts.add(self._names.sound(part), "sound", media_type=media_type)
         if part:
             draft.about["name"] = part
-        draft.about.update(self._write(sound, draft.part))
+        return draft
 
     def bundle(self, drafts: Drafts, sounds: Mapping[str, Blocks]) -> None:
         """All sounds as one ZIP. They are stored: compressed sound does not shrink."""
         draft = drafts.add(self._names.bundle(), "sound", media_type="application/zip")
         draft.about["names"] = list(sounds)
         draft.about["output_format"] = self._encoding.format
+        names = [f"{part}.{self._encoding.target.ext}" for part in sounds]
+        files = [self._context.scratch / f"encoded-{name}" for name in names]
+        together = _together(sounds)
+        if together:
+            self._write_all(sounds, files)
         with zipfile.ZipFile(draft.part, "w", zipfile.ZIP_STORED) as archive:
-            for part, sound in sounds.items():
-                name = f"{part}.{self._encoding.target.ext}"
-                encoded = self._context.scratch / f"encoded-{name}"
-                self._write(sound, encoded)
+            for name, encoded, sound in zip(names, files, sounds.values(), strict=True):
+                if not together:
+                    self._told(*self._write(self._watched(sound), encoded))
                 # A fixed date: the same sounds give the same bytes.
                 entry = zipfile.ZipInfo(name)
                 entry.external_attr = 0o644 << 16
@@ -316,12 +335,27 @@ class _Writing:
                     shutil.copyfileobj(source, to, 1 << 20)
                 encoded.unlink()
 
-    def _write(self, sound: Blocks, path: Path) -> dict[str, Any]:
+    def _watched(self, sound: Blocks) -> Blocks:
+        return self._monitor.watch(sound, f"write {self._encoding.format}")
+
+    def _write_all(self, sounds: Mapping[str, Blocks], paths: list[Path]) -> list[dict[str, Any]]:
+        """Write several sounds; those that one pass makes, in one pass."""
+        if not _together(sounds):
+            return [
+                self._told(*self._write(self._watched(sound), path))
+                for sound, path in zip(sounds.values(), paths, strict=True)
+            ]
+        first, *others = sounds.values()
+        written = side_by_side(
+            [self._watched(first), *others], lambda at, sound: self._write(sound, paths[at])
+        )
+        return [self._told(*one) for one in written]
+
+    def _write(self, sound: Blocks, path: Path) -> tuple[dict[str, Any], Measured | None]:
         from handlers.codecs.writer import write_sound
 
         tap = Measured(sound) if self._names.measure else None
-        watched = self._monitor.watch(tap.sound if tap else sound, f"write {self._encoding.format}")
-        written = write_sound(watched, path, self._encoding)
+        written = write_sound(tap.sound if tap else sound, path, self._encoding)
         about: dict[str, Any] = {
             "output_format": self._encoding.format,
             "sample_rate": written.rate,
@@ -331,9 +365,23 @@ class _Writing:
         if written.clipped:
             # Nothing clips by surprise: the result says how much was lost.
             about.update(clipped_samples=written.clipped, clipped_db=written.over_db)
+        return about, tap
+
+    def _told(self, about: dict[str, Any], tap: Measured | None) -> dict[str, Any]:
+        """What was written, once it has been measured for the job's story."""
         if tap is not None:
             self._story.after.append(tap.facts())
         return about
+
+
+def _together(sounds: Mapping[str, Blocks]) -> bool:
+    """True when one pass makes all of them."""
+    first, *others = sounds.values()
+    return (
+        bool(others)
+        and first.beside is not None
+        and all(other.beside is first.beside for other in others)
+    )
 
 
 class _Story:
@@ -570,12 +618,12 @@ def _length(source: Blocks | Midi) -> float:
     return midi_seconds(source) if isinstance(source, Midi) else source.duration
 
 
-def _segment(operations: list[Operation], start: int) -> tuple[int, Lane | None]:
+def _segment(lanes: list[Lane], start: int) -> tuple[int, Lane | None]:
     """Where the segment that begins at `start` ends, and the lane of what follows it."""
-    for index in range(start + 1, len(operations)):
-        if operations[index].lane != operations[start].lane:
-            return index, operations[index].lane
-    return len(operations), None
+    for index in range(start + 1, len(lanes)):
+        if lanes[index] != lanes[start]:
+            return index, lanes[index]
+    return len(lanes), None
 
 
 @contextmanager

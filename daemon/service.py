@@ -7,11 +7,10 @@ goes with the job.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ import orjson
 
 from control_api.errors import WrongState
 from control_api.ports import (
+    EngineState,
     Health,
     Job,
     Output,
@@ -35,7 +35,10 @@ from daemon.jobs import STATES, ForbiddenMove, NewJob, NoSuchJob, estimated_cost
 from daemon.jobs import Job as QueuedJob
 from daemon.reader import JobReader
 from daemon.settings import Settings
+from daemon.shelves import enabled, models_of, resolved_device
 from daemon.staging import Staging, copy_capped, normalized
+from handlers.engines.registry import find_engine
+from handlers.engines.shelf import raise_unready, unready
 from handlers.errors import StorageFailed, UnreadableInput
 from handlers.registry import find
 from rules.orders import Delivery, Order, SoundRef, path_from_text, path_to_text
@@ -112,7 +115,7 @@ class QueueService:
             source="rest",
             endpoint=submission.endpoint,
             input_name=sounds[0].name if sounds else "",
-            lane=find(order.steps[0].op).lane,
+            lane=find(order.steps[0].op).lane_for(order.steps[0].params),
             share="api",
             cost=_cost(sounds),
             group=_ASYNC_GROUP if submission.background else "",
@@ -230,11 +233,48 @@ class QueueService:
     # -- the server itself -------------------------------------------------------------------------
     def health(self) -> Health:
         """Well means that the dispatcher answers."""
+        slugs = [engine.slug for engine in enabled(self._settings)]
         try:
             self._client.stats()
         except QueueUnavailable:
-            return Health(False, self._device)
-        return Health(True, self._device)
+            return Health(False, self._device, slugs)
+        return Health(True, self._device, slugs)
+
+    def engines(self) -> list[EngineState]:
+        """The enabled engines, and which of them are loaded in any worker."""
+        loaded = self._loaded()
+        models = models_of(self._settings)
+        return [
+            EngineState(
+                engine,
+                loaded.get(engine.slug),
+                unready(engine, models, device=self._device),
+            )
+            for engine in enabled(self._settings)
+        ]
+
+    def check_engines(self, slugs: Sequence[str]) -> None:
+        """Refuse work for an engine that cannot run here."""
+        for slug in slugs:
+            raise_unready(
+                find_engine(slug),
+                models_of(self._settings),
+                device=self._device,
+                enabled=self._settings.enabled_engines,
+            )
+
+    def unload(self, slugs: Sequence[str]) -> list[str]:
+        """Have models dropped wherever they are; all of them if none is named."""
+        return self._client.unload(list(slugs))
+
+    def _loaded(self) -> dict[str, float]:
+        """Seconds that each loaded model has been idle, in the worker that used it last."""
+        idle: dict[str, float] = {}
+        for worker in self._client.stats()["workers"]:
+            for one in worker["shelf"]:
+                seconds = one["idle_seconds"]
+                idle[one["slug"]] = min(seconds, idle.get(one["slug"], seconds))
+        return idle
 
     @cached_property
     def _device(self) -> str:
@@ -293,18 +333,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     return path_to_text(value) if isinstance(value, Path) else value
-
-
-def resolved_device(wanted: str) -> str:
-    """The device that a setting means on this machine; never `auto`."""
-    if wanted != "auto":
-        return wanted
-    # Asking the driver takes time and memory; without its device file there is nothing to ask.
-    if not any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/dxg")):
-        return "cpu"
-    from daemon.doctor import cuda_devices
-
-    return "cuda" if cuda_devices()[0] else "cpu"
 
 
 def _sounds(order: Order) -> list[SoundRef]:

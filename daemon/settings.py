@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+)
 
 from handlers.units import Unit
 
@@ -71,6 +79,29 @@ class Settings(BaseModel):
         "Compute device: auto, cpu, cuda or cuda:N; auto picks cuda when present.",
         pattern=r"^(auto|cpu|cuda|cuda:\d+)$",
     )
+    cpu_fallback: bool = _setting(
+        False,
+        "When a GPU has no memory for even one piece of a sound, go on with the CPU, which is much "
+        "slower; otherwise the job is tried again later.",
+    )
+    enabled_engines: Names = _setting([], "Engines that may be used; empty means all.")
+    preload: Names = _setting([], "Engines that are loaded when a worker starts.")
+    engine_ttl: Duration = _setting(
+        600.0, "How long an idle model stays in memory; 0 or less keeps it."
+    )
+    sweeper_interval: Duration = _setting(60.0, "How often idle models are looked for.", gt=0)
+    engine_memory: ByteCount = _setting(
+        0, "Memory that the models of one worker may take together; 0 is no limit.", ge=0
+    )
+    uvr_models_dir: Path | None = _setting(
+        None, "Another folder with models, as other programs keep them."
+    )
+    huggingface_token: str = _setting(
+        "",
+        "Token for weights that their publisher guards (diarize); HF_TOKEN is taken too.",
+        env="HUGGINGFACE_TOKEN",
+        secret=True,
+    )
     auth_token: str = _setting("", "Bearer token; empty means no authentication.", secret=True)
     cpu_workers: int | None = _setting(
         None, "CPU worker processes; default one per core, at least two.", ge=1, le=256
@@ -122,6 +153,16 @@ class Settings(BaseModel):
         "INFO", "Log verbosity.", env="LOG_LEVEL"
     )
 
+    @field_validator("enabled_engines")
+    @classmethod
+    def _known_engines(cls, slugs: list[str]) -> list[str]:
+        from handlers.engines.registry import engines
+
+        unknown = [slug for slug in slugs if slug not in engines()]
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no such engine; known: {', '.join(engines())}")
+        return slugs
+
     # -- places below the data directory -------------------------------------------------
     @property
     def database(self) -> Path:
@@ -152,6 +193,11 @@ class Settings(BaseModel):
     def recall(self) -> Path:
         """What analyses found."""
         return self.data_dir / "recall"
+
+    @property
+    def models(self) -> Path:
+        """Weights of the engines."""
+        return self.data_dir / "models"
 
     @property
     def scratch(self) -> Path:
@@ -201,6 +247,8 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
     raw: dict[str, Any] = {
         name: env[variable] for variable, name in by_variable.items() if env.get(variable)
     }
+    if env.get("HF_TOKEN"):
+        raw.setdefault("huggingface_token", env["HF_TOKEN"])
     raw.update({name: value for name, value in overrides.items() if value is not None})
     problems = [
         f"{name}: there is no such setting; see `audiolla settings`"
@@ -212,13 +260,15 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
     except ValidationError as wrong:
         for error in wrong.errors():
             name = str(error["loc"][0])
-            hidden = "(secret)" if name == "auth_token" else repr(error["input"])
+            hidden = "(secret)" if name in _SECRET else repr(error["input"])
             problems.append(f"{environment_name(name)} = {hidden}: {error['msg']}")
         raise BadSettings(problems) from None
     if problems:
         raise BadSettings(problems)
     return settings
 
+
+_SECRET = frozenset({"auth_token", "huggingface_token"})
 
 #: Read by the launcher script before Python starts, not by the daemon.
 _OUTSIDE = frozenset({"AUDIOLLA_PYTHON", "AUDIOLLA_VENV"})

@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,14 @@ from daemon.execution import Claim, Finished, HandOver, Intent, Run
 from daemon.faults import fault_of
 from daemon.recall import Recalled
 from daemon.settings import Settings
+from daemon.shelves import go_offline, resolved_device, shelf_of
 from daemon.spawn import read_settings
 from daemon.wire import Closed, Decoder, encode
 from handlers.chain import Recall
-from handlers.declare import Lane
+from handlers.engines.declare import Lane
+from handlers.engines.registry import engines
+from handlers.engines.running import Batches
+from handlers.engines.shelf import Loaded, Shelf
 from handlers.errors import AudiollaError, Cancelled
 from rules.orders import path_from_text, path_to_text
 
@@ -68,6 +72,8 @@ class Link:
         self._stopping = False
         self.current: str | None = None
         self.cancelled: set[str] = set()
+        #: Told which models are to go.
+        self.unload: Callable[[list[str]], object] = lambda _: None
 
     def send(self, message: dict[str, Any]) -> None:
         """Tell the dispatcher."""
@@ -75,14 +81,18 @@ class Link:
         with self._sending:
             self._socket.sendall(data)
 
-    def next(self) -> dict[str, Any] | None:
-        """The next claim, which is thereby begun; None when the worker is to end."""
+    def next(self, pause: float, idle: Callable[[], object]) -> dict[str, Any] | None:
+        """The next claim, which is thereby begun; None when the worker is to end.
+
+        As long as there is none, `idle` is called every `pause` seconds.
+        """
         with self._arrived:
             self.current = None
             while not self._claims:
                 if self._stopping:
                     return None
-                self._arrived.wait()
+                if not self._arrived.wait(pause):
+                    idle()
             claim = self._claims.popleft()
             self.current = claim["id"]
             return claim
@@ -127,6 +137,8 @@ class Link:
                 case "stop":
                     self._stopping = True
             self._arrived.notify()
+        if message["do"] == "unload":
+            self.unload(message["slugs"])
         if message["do"] == "drop":
             self.send({"do": "dropped", "ids": dropped})
 
@@ -134,9 +146,10 @@ class Link:
 class JobContext:
     """What a running job may ask of its worker (`execution.Context`)."""
 
-    def __init__(self, link: Link, job: str, settings: Settings, lane: Lane) -> None:
+    def __init__(self, link: Link, job: str, settings: Settings, lane: Lane, shelf: Shelf) -> None:
         self.settings = settings
         self.lane: Lane = lane
+        self.shelf = shelf
         self.recall: Recall | None = (
             Recalled(settings.recall, settings.recall_bytes) if settings.recall_bytes else None
         )
@@ -181,12 +194,12 @@ class JobContext:
         return [path_from_text(text) for text in answer["taken"]]
 
 
-def work(link: Link, lane: Lane, run: Run, settings: Settings) -> None:
-    """Run jobs until told to stop."""
+def work(link: Link, lane: Lane, run: Run, settings: Settings, shelf: Shelf) -> None:
+    """Run jobs until told to stop; between them, let go of idle models."""
     memory = Memory()
-    while (raw := link.next()) is not None:
+    while (raw := link.next(settings.sweeper_interval, shelf.sweep)) is not None:
         job = raw["id"]
-        context = JobContext(link, job, settings, lane)
+        context = JobContext(link, job, settings, lane, shelf)
         began = time.monotonic()
         try:
             claim = Claim.model_validate(raw)
@@ -270,6 +283,20 @@ def load_run(name: str, settings: Settings) -> Run:
     return run
 
 
+def preload(shelf: Shelf, settings: Settings, lane: Lane) -> None:
+    """Load the models that somebody wants to find ready."""
+    for slug in settings.preload:
+        engine = engines().get(slug)
+        if engine is None:
+            log.warning("AUDIOLLA_PRELOAD names %s, which is no engine", slug)
+        elif engine.lane == lane and engine.loadable:
+            try:
+                with shelf.borrow(slug):
+                    log.info("engine %s is loaded", slug)
+            except AudiollaError as refused:
+                log.warning("engine %s cannot be loaded ahead: %s", slug, refused)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the process."""
     parser = argparse.ArgumentParser(prog="daemon.worker")
@@ -290,9 +317,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
     link = Link(socket.socket(fileno=given.socket))
     threading.Thread(target=link.read, name="reader", daemon=True).start()
+    go_offline()
+    Batches.may_use_cpu = settings.cpu_fallback
     run = load_run(given.run, settings)
+
+    def say(loaded: list[Loaded]) -> None:
+        link.send({"do": "shelf", "loaded": [asdict(one) for one in loaded], "spent": shelf.spent})
+
+    shelf = shelf_of(settings, resolved_device(settings.device), say)
+    link.unload = lambda slugs: [shelf.evict(slug) for slug in slugs]
     link.send({"do": "ready"})
-    work(link, given.lane, run, settings)
+    preload(shelf, settings, given.lane)
+    work(link, given.lane, run, settings, shelf)
     sys.stderr.flush()
     # Threads and caches of libraries may take long to end in order; the work is done.
     os._exit(0)

@@ -84,6 +84,7 @@ class Blocks:
         frames: int | None,
         about_frames: int | None = None,
         facts: SourceFacts | None = None,
+        beside: object | None = None,
     ) -> None:
         """Where only reading tells the length, `about_frames` may say what it will be, roughly."""
         self._make = make
@@ -92,6 +93,8 @@ class Blocks:
         self.rate = rate
         self.channels = channels
         self.facts = facts
+        #: The same for sounds that one pass makes: cheapest read side by side, block by block.
+        self.beside = beside
 
     def __iter__(self) -> Iterator[Samples]:
         return self._make()
@@ -125,10 +128,12 @@ class Blocks:
         rate: int | None = None,
         channels: int | None = None,
         frames: int | None = None,
+        beside: object | None = None,
     ) -> Blocks:
         """A sound made from this one; `make` starts one pass over it.
 
-        Rate, channels and frames stay those of this sound unless given. It is
+        Rate, channels and frames stay those of this sound unless given; `beside`
+        only where its blocks are those of this sound, one for one. It is
         the function that is handed over, not its iterator: a later step may
         need a second pass (measure, then apply).
         """
@@ -139,6 +144,7 @@ class Blocks:
             frames=self._frames if frames is None else frames,
             about_frames=None if rate else self._about,
             facts=self.facts,
+            beside=beside,
         )
 
     def remembered(self, limit_bytes: int) -> Blocks:

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from handlers.artifacts import Audio, Blocks, File, Midi, Result, Samples, SoundItem, SourceFile
-from handlers.declare import Operation, Params
+from handlers.declare import Kind, Operation, Params
+from handlers.engines.shelf import Borrow, Lent, packaged
 from handlers.errors import AudiollaError, BadParameter, MissingInput
 from handlers.hearing import Feature, Heard
 
@@ -98,6 +99,7 @@ class Monitor:
         self._passes = max(passes, 1)
         self._done = 0
         self._running = False
+        self._share = 0.0
 
     def watch(self, sound: Blocks, label: str) -> Blocks:
         """The same sound; reading it is reported under `label`."""
@@ -126,7 +128,11 @@ class Monitor:
         return lambda fraction: self._say(fraction, label)
 
     def _say(self, fraction: float, label: str) -> None:
-        self._tell(min((self._done + min(fraction, 1.0)) / self._passes, 1.0), label)
+        # A step that counts windows and the writer that counts frames differ a little: the bar
+        # never goes back.
+        share = min((self._done + min(fraction, 1.0)) / self._passes, 1.0)
+        self._share = max(self._share, share)
+        self._tell(self._share, label)
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,8 @@ class Desk:
     memory: int
     #: What was heard before; None remembers nothing.
     recall: Recall | None = None
+    #: Lends a model by the slug of its engine.
+    borrow: Borrow = packaged
 
 
 def passes_of(steps: Sequence[Operation]) -> int:
@@ -154,8 +162,12 @@ def passes_of(steps: Sequence[Operation]) -> int:
     return total
 
 
-def check_order(steps: Sequence[Operation]) -> None:
+def check_order(steps: Sequence[Operation], kinds: Sequence[Kind] = ()) -> None:
     """Refuse steps that cannot follow one another.
+
+    Args:
+        steps: the operations, in order.
+        kinds: what each gives for its parameters (`Operation.kind_for`), where they are known.
 
     Raises:
         BadParameter: names the step and what it would need.
@@ -165,7 +177,7 @@ def check_order(steps: Sequence[Operation]) -> None:
     have_sound = not have_midi and first is not None
     lacking = "there is none"
     changed = False
-    for index, op in enumerate(steps):
+    for index, (op, kind) in enumerate(zip(steps, kinds or [s.kind for s in steps], strict=True)):
         if op.sound is None:
             if index > 0:
                 why = f"{op.name} takes no sound: it can only come first"
@@ -179,9 +191,9 @@ def check_order(steps: Sequence[Operation]) -> None:
             raise _at(index, op, _no_file(op))
         changed = changed or op.changes_sound
         have_midi = have_midi or op.kind == "midi" or Midi in op.extras.values()
-        if op.kind == "zip":
+        if kind == "zip":
             have_sound, lacking = False, "the step before gives several"
-        elif op.kind == "audio":
+        elif kind == "audio":
             have_sound = True
         elif not have_sound and have_midi:
             lacking = "there is only MIDI so far: render it first"
@@ -214,7 +226,7 @@ def run(
         AudiollaError: with `step` and `op` set.
     """
     outcome = Outcome(sound, midi, changed=changed)
-    listening = _Listening(steps, desk.recall, content)
+    listening = _Listening(steps, desk, content)
     for index, step in enumerate(steps, start=first):
         try:
             facts = listening.recalled(step)
@@ -236,10 +248,11 @@ class _Listening:
     """What steps hear in the sound that they share, and what was heard in it before."""
 
     def __init__(
-        self, steps: Sequence[Step], recall: Recall | None, content: Callable[[], str] | None
+        self, steps: Sequence[Step], desk: Desk, content: Callable[[], str] | None
     ) -> None:
         self._steps = steps
-        self._recall = recall
+        self._borrow = desk.borrow
+        self._recall = desk.recall
         self._content = content
         #: What was done to the source so far; with its content it names the sound.
         self._done: list[list[Any]] = []
@@ -248,7 +261,7 @@ class _Listening:
     def to(self, sound: Blocks, step: Step) -> Heard:
         """The sound for a step to listen to."""
         if self._heard is None:
-            self._heard = Heard(sound, self._expected(step))
+            self._heard = Heard(sound, self._expected(step), self._borrow)
         return self._heard.asked_by(step.op.name, step.op.features(step.params))
 
     def _expected(self, step: Step) -> Iterator[Feature[Any]]:
@@ -303,7 +316,8 @@ def _run_one(
             if outcome.sound is None:
                 raise MissingInput(f"{op.name} needs a sound")
             sound = outcome.sound
-            if op.streams and (op.passes > 1 or not op.changes_sound):
+            # A model is borrowed for one pass in which the sound is read more than once.
+            if op.streams and (op.passes > 1 or op.lent or not op.changes_sound):
                 sound = sound.remembered(desk.memory)
                 outcome.sound = sound
             given = monitor.watch(sound, op.name)
@@ -320,6 +334,8 @@ def _run_one(
         call[declared.name] = given
     if op.params_name:
         call[op.params_name] = step.params
+    if op.lent:
+        call[op.lent] = Lent(op.lent_for(step.params), desk.borrow)
     if op.wants_progress:
         call["progress"] = monitor.within(op.name)
     if op.wants_scratch:
@@ -370,7 +386,7 @@ def _sort_out(outcome: Outcome, index: int, step: Step, result: Any) -> None:
             outcome.files.append(SideFile(index, op.name, name, artifact))
         if isinstance(artifact, Midi):
             outcome.midi = artifact
-    if len(sounds) == 1 and op.kind != "zip":
+    if len(sounds) == 1 and op.kind_for(step.params) != "zip":
         (outcome.sound,) = sounds.values()
         outcome.changed = True
     elif sounds:
@@ -404,7 +420,7 @@ def _attributed(sound: Blocks, index: int, op: Operation) -> Blocks:
         except AudiollaError as wrong:
             raise _at(index, op, wrong) from wrong.__cause__
 
-    return sound.like(passing)
+    return sound.like(passing, beside=sound.beside)
 
 
 def _at(index: int, op: Operation, wrong: AudiollaError) -> AudiollaError:

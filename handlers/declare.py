@@ -27,13 +27,16 @@ What a signature may say:
   resolve the names, the operation finds each sound by its name and sees no path.
   `list[NamedFile] | None`: the same for files that are no sounds.
 - `p`, of a `Params` subclass: the parameters.
+- `model: Lent[Model]`: the engine that the parameter `engine` names (or the first
+  one declared), to be borrowed while it works.
 - `progress: Progress`: for long work between two blocks; called with the
   share done, raises `Cancelled` when the job was cancelled.
 - `scratch: Scratch`: names a folder for a file too large for memory.
 - Result: `Blocks`, `Audio`, `Png`, `Svg`, `Midi`, `Video`, or a `Result` with such
   fields and facts. One sound field is the sound; several make a ZIP, and so
-  does one `dict[str, Blocks]`, any number of sounds by name. A report may give a
-  `FileCopy`.
+  does one `dict[str, Blocks]`, any number of sounds by name. Where the parameters
+  tell how many there will be, `several` says so: a single one is then the sound.
+  A report may give a `FileCopy`.
 """
 
 from __future__ import annotations
@@ -63,6 +66,9 @@ from handlers.artifacts import (
     Video,
     artifact_types,
 )
+from handlers.engines.declare import Lane
+from handlers.engines.registry import find_engine
+from handlers.engines.shelf import Lent
 from handlers.errors import AudiollaError, BadParameter, MistypedParameter
 from handlers.hearing import Feature, Heard, with_needs
 
@@ -87,7 +93,6 @@ CATEGORIES: Mapping[str, str] = {
 }
 """The contract's 17 categories, in its order."""
 
-Lane = Literal["cpu", "gpu"]
 Hears = tuple[Feature[Any], ...] | Callable[[Any], tuple[Feature[Any], ...]]
 Kind = Literal["audio", "zip", "png", "svg", "midi", "video", "json"]
 
@@ -186,6 +191,8 @@ class Operation:
     params_name: str
     inputs: tuple[Input, ...]
     wants_progress: bool
+    #: Parameter that takes the engine, lent; "" for none.
+    lent: str
     wants_scratch: bool
     kind: Kind
     #: The annotated result type; a `Result` subclass or one artifact.
@@ -205,6 +212,12 @@ class Operation:
     tool_aliases: tuple[str, ...]
     examples: tuple[Example, ...]
     lane: Lane
+    #: Lanes of engines that need another one than `lane`.
+    lanes: Mapping[str, Lane]
+    #: Whether parameters ask for more than one sound, where that is theirs to say.
+    several: Callable[[Any], bool] | None
+    #: The engine that is lent for parameters, where it is not the one that they name.
+    lends: Callable[[Any], str] | None
     engines: tuple[str, ...]
     #: The features that it asks its sound for; from its parameters where they decide.
     hears: Hears
@@ -216,7 +229,6 @@ class Operation:
     batch: bool
     batch_defaults: Mapping[str, Any]
     mcp_defaults: Mapping[str, Any]
-    documented: bool
     #: Raise it when the same parameters give other samples: old cached results no longer count.
     version: int
     module: str
@@ -262,6 +274,40 @@ class Operation:
         """True when its first sound is its only required input."""
         return self.sound is not None and not any(i.required for i in self.inputs[1:])
 
+    def engine_of(self, params: Params | Mapping[str, Any]) -> str:
+        """The engine that these parameters (checked, or as an order has them) ask for; "" if none.
+
+        Operations that stand on several at once have no parameter for it.
+        """
+        info = self.params.model_fields.get("engine")
+        if info is None:
+            return self.engines[0] if self.lent and self.engines else ""
+        given = params.get("engine") if isinstance(params, Mapping) else None
+        if isinstance(params, Params):
+            given = getattr(params, "engine", None)
+        return str(given or info.get_default())
+
+    def lent_for(self, params: Params) -> str:
+        """The engine to lend for these parameters; that of `engine_of` unless `lends` differs."""
+        return self.lends(params) if self.lends else self.engine_of(params)
+
+    def needs(self, params: Params) -> tuple[str, ...]:
+        """All engines that these parameters need."""
+        engine = self.lent_for(params)
+        return (engine,) if engine else self.engines
+
+    def kind_for(self, params: Params | Mapping[str, Any]) -> Kind:
+        """What comes out for these parameters (checked, or as an order has them)."""
+        if self.several is None:
+            return self.kind
+        if not isinstance(params, Params):
+            params = self.read_params(params, strict=True)
+        return "zip" if self.several(params) else self.kind
+
+    def lane_for(self, params: Params | Mapping[str, Any]) -> Lane:
+        """The worker that these parameters need."""
+        return self.lanes.get(self.engine_of(params), self.lane) if self.lanes else self.lane
+
     @property
     def takes_spec(self) -> bool:
         """True when its parameters are one document."""
@@ -283,15 +329,27 @@ class Operation:
         Raises:
             MistypedParameter: a name is missing or unknown, or a value cannot
                 be read as its type; not for a `Spec`.
-            BadParameter: a value is out of range, or its parts do not fit.
+            BadParameter: a value is out of range, or its parts do not fit; or the
+                engine is for something else.
+            UnknownEngine: there is no such engine.
         """
         data = dict(raw)
         if not strict:
             data = {name: self._from_text(name, value) for name, value in data.items()}
         try:
-            return self.params.model_validate(data, strict=strict)
+            checked = self.params.model_validate(data, strict=strict)
         except ValidationError as wrong:
             raise self._refusal(wrong) from None
+        self._check_engine(self.engine_of(checked))
+        return checked
+
+    def _check_engine(self, slug: str) -> None:
+        if slug and slug not in self.engines:
+            find_engine(slug)
+            raise BadParameter(
+                f"engine {slug} is not for {self.name}; it takes: {', '.join(self.engines)}",
+                field="engine",
+            )
 
     def from_text(self, name: str, text: Any) -> Any:
         """The value that a parameter given as text stands for, where others have JSON's types.
@@ -397,6 +455,9 @@ def describe(
     tool: str | None = "",
     tool_aliases: Sequence[str] = (),
     lane: Lane = "cpu",
+    lanes: Mapping[str, Lane] | None = None,
+    several: Callable[[Any], bool] | None = None,
+    lends: Callable[[Any], str] | None = None,
     engines: Sequence[str] = (),
     hears: Hears = (),
     passes: int = 1,
@@ -404,7 +465,6 @@ def describe(
     batch: bool = False,
     batch_defaults: Mapping[str, Any] | None = None,
     mcp_defaults: Mapping[str, Any] | None = None,
-    documented: bool = True,
     version: int = 1,
 ) -> Operation:
     """What a function's signature and these few words say, as an `Operation`.
@@ -417,6 +477,9 @@ def describe(
         tool: MCP tool name; "" means the function's name, None means no tool.
         tool_aliases: further names of the tool.
         lane: the worker it needs.
+        lanes: lanes of engines that need another one.
+        several: of a result that is a dict of sounds: whether parameters ask for more than one.
+        lends: the engine that parameters need, where it is not the one that they name.
         engines: slugs of the engines that it stands on.
         hears: the features that it asks a `Heard` sound for, or a function that
             gives them from its parameters.
@@ -425,7 +488,6 @@ def describe(
         batch: usable in `/v1/batch`.
         batch_defaults: defaults that hold only there.
         mcp_defaults: defaults that hold only for its MCP tool.
-        documented: shown in the docs.
         version: raise it when the same parameters give other samples.
 
     Raises:
@@ -441,6 +503,10 @@ def describe(
     hints = get_type_hints(func, include_extras=True)
     inputs = _with_named(name, inputs, params)
     kind, result, sounds, headers = _read_result(name, hints["return"])
+    if several is not None:
+        if kind != "zip" or sounds:
+            raise TypeError(f"{name}: several is for a result with a dict of sounds")
+        kind = "audio"
     extras = _optional_artifacts(result) if kind == "json" else {}
     declared = Operation(
         name=name,
@@ -449,6 +515,7 @@ def describe(
         params_name=params_name,
         inputs=inputs,
         wants_progress=Progress in hints.values(),
+        lent=_lent(hints),
         wants_scratch=Scratch in hints.values(),
         kind=kind,
         result=result,
@@ -463,6 +530,9 @@ def describe(
         tool_aliases=tuple(tool_aliases),
         examples=tuple(examples),
         lane=lane,
+        lanes=dict(lanes or {}),
+        several=several,
+        lends=lends,
         engines=tuple(engines),
         hears=hears,
         passes=passes,
@@ -470,11 +540,12 @@ def describe(
         batch=batch,
         batch_defaults=dict(batch_defaults or {}),
         mcp_defaults=dict(mcp_defaults or {}),
-        documented=documented,
         version=version,
         module=func.__module__,
         path_params=tuple(part[1:-1] for part in route.split("/") if part.startswith("{")),
     )
+    for slug in declared.engines:
+        find_engine(slug)
     if not declared.examples:
         raise TypeError(f"{name}: at least one example is needed")
     for example in declared.examples:
@@ -504,7 +575,7 @@ def _read_signature(
     for parameter in inspect.signature(func).parameters:
         bare, doc = _split_annotated(hints[parameter])
         bare, optional = _split_optional(bare)
-        if bare in (Progress, Scratch):
+        if bare in (Progress, Scratch) or (get_origin(bare) or bare) is Lent:
             continue
         if isinstance(bare, type) and issubclass(bare, Params):
             params, params_name = bare, parameter
@@ -516,6 +587,11 @@ def _read_signature(
         else:
             raise TypeError(f"{name}: no meaning for parameter {parameter}: {bare!r}")
     return params, params_name, tuple(inputs)
+
+
+def _lent(hints: Mapping[str, Any]) -> str:
+    """The parameter that takes a lent engine; "" for none."""
+    return next((name for name, hint in hints.items() if (get_origin(hint) or hint) is Lent), "")
 
 
 def _with_named(name: str, inputs: tuple[Input, ...], params: type[Params]) -> tuple[Input, ...]:

@@ -87,6 +87,20 @@ class WeightsMissing(AudiollaError):
     """Model weights are not on disk; the detail names them and the command that brings them."""
 
 
+class WeightsCorrupt(AudiollaError):
+    """Model weights are on disk and are not what their publisher gave out."""
+
+
+class EngineFailed(AudiollaError):
+    """An engine cannot run here: its library is not installed, or it gave up."""
+
+
+class DeviceFull(EngineFailed):
+    """A GPU has no memory left for one piece of sound. Passes when others are done with it."""
+
+    transient = True
+
+
 class Cancelled(AudiollaError):
     """The job was cancelled while it ran."""
 

@@ -46,6 +46,37 @@ class Feed:
             yield block
 
 
+class Strip:
+    """One pass over a sound, read in spans that overlap, none starting before the one before."""
+
+    def __init__(self, sound: Blocks) -> None:
+        """Nothing is read before the first `span`."""
+        self._feed = Feed(sound)
+        self._held = np.zeros((sound.channels, 0), np.float32)
+        self._start = 0
+
+    def span(self, start: int, end: int) -> Samples:
+        """Frames `start` to `end` as an array of its own; zeros beyond both ends of the sound."""
+        inside = max(start, 0)
+        while self._start < inside:
+            if not self._held.shape[1]:
+                self._held = self._feed.read(min(BLOCK_FRAMES, inside - self._start))
+            gone = min(inside - self._start, self._held.shape[1])
+            if not gone:
+                break
+            self._held = self._held[:, gone:]
+            self._start += gone
+        missing = end - self._start - self._held.shape[1]
+        if missing > 0:
+            fresh = self._feed.read(missing)
+            self._held = np.concatenate((self._held, fresh), axis=1)
+        span = np.zeros((self._held.shape[0], end - start), np.float32)
+        found = self._held[:, : max(end - self._start, 0)]
+        at = self._start - start
+        span[:, at : at + found.shape[1]] = found
+        return span
+
+
 def surrounded(sound: Blocks, size: int, before: int, after: int) -> Iterator[tuple[Samples, int]]:
     """Stretches of a sound together with what is around them.
 

@@ -320,7 +320,7 @@ class _Loader:
         from handlers.chain import check_order
 
         try:
-            check_order(ops)
+            check_order(ops, [op.kind_for(s.params) for op, s in zip(ops, steps, strict=True)])
         except AudiollaError as wrong:
             index = wrong.step or 0
             where: Place = (*place, "steps", index)

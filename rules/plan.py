@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from handlers.declare import Lane
+from handlers.engines.declare import Lane
 from handlers.errors import CannotProcess
 from rules.match import FileFacts, SoundFacts, refused_by_name, refused_by_sound
 from rules.model import INPUT, FolderRules, Rule
@@ -154,7 +154,7 @@ def _first_lane(order: Order) -> Lane:
         return "cpu"
     from handlers.registry import find
 
-    return find(order.steps[0].op).lane
+    return find(order.steps[0].op).lane_for(order.steps[0].params)
 
 
 def printable(text: str) -> str:

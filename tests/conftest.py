@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+# The small models of the tests gain nothing from threads, and the cores are shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples on every run, and no measure of time: two cores are shared with other tests.
 settings.register_profile(
     "audiolla",

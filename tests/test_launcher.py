@@ -48,7 +48,8 @@ class Clone:
         self.bin = folder / "bin"
         for place in (self.root / "requirements", self.break_dir, self.bin):
             place.mkdir(parents=True)
-        for name in ("audiolla", "pyproject.toml", "requirements/base.txt", "requirements/dev.txt"):
+        locks = [f"requirements/{name}.txt" for name in ("base", "engines", "dev")]
+        for name in ("audiolla", "pyproject.toml", *locks):
             shutil.copy(ROOT / name, self.root / name)
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool))
@@ -187,12 +188,26 @@ def test_tests_and_checks_bring_the_development_packages(clone):
     assert clone.run("test", "-k", "one thing")[0] == 0
 
     calls = clone.calls()
-    assert calls[0].endswith("-r requirements/base.txt -r requirements/dev.txt")
+    locks = [f"-r requirements/{name}.txt" for name in ("base", "engines", "dev")]
+    assert calls[0].endswith(" ".join(locks))
+    assert calls[1].startswith("-m pip install torch==")
     assert calls[-1] == "-m pytest -k one thing"
     clone.run("setup")
     assert clone.calls() == []  # the larger set counts for the smaller one
     clone.run("check", "lint")
     assert clone.calls() == ["-m daemon.commands.check lint"]
+
+
+def test_the_engines_are_a_set_of_their_own_between_the_two(clone):
+    assert clone.run("setup")[0] == 0
+    assert not any("torch" in call for call in clone.calls())
+    assert clone.run("setup", "--engines")[0] == 0
+    calls = clone.calls()
+    assert calls[0].endswith("-r requirements/base.txt -r requirements/engines.txt")
+    assert calls[1].startswith("-m pip install torch==")
+    clone.run("setup", "--engines")
+    clone.run("setup")
+    assert clone.calls() == []
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,8 @@ def _tasks(op: Operation, args: argparse.Namespace) -> list[Task]:
 
 
 def _task(op: Operation, file: Path, order: Order) -> Task:
-    return Task(new_id(), display_name(str(file), op.name), order, op.lane, op.route)
+    lane = op.lane_for(order.steps[0].params)
+    return Task(new_id(), display_name(str(file), op.name), order, lane, op.route)
 
 
 def _params(fields: Fields, given: dict[str, Any]) -> dict[str, Any]:
@@ -310,7 +311,7 @@ def _delivered(
     else:
         path = Path(output).absolute()
         delivery = Delivery(folder=path.parent, name=path.name, exact=True, conflict="replace")
-    bundle = op.kind == "zip" and delivery.exact
+    bundle = op.kind_for(order.steps[0].params) == "zip" and delivery.exact
     how: dict[str, Any] = {"encoding": target, "bundle": bundle}
     if op.kind == "json":
         how["sound"] = "changed"

@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 import orjson
 
 from daemon.settings import Settings
-from handlers.declare import Lane
+from handlers.engines.declare import Lane
 from handlers.errors import AudiollaError, all_kinds
 from rules.orders import Order
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from handlers.artifacts import Blocks, Result, Samples
-from handlers.declare import Example, Params, operation
-from handlers.errors import UnknownEngine, WeightsMissing
+from handlers.declare import Example, Params, Progress, operation
+from handlers.engines.separator import Separator
+from handlers.engines.shelf import Lent
 
 if TYPE_CHECKING:
     from handlers.spectral import Spectra
@@ -36,16 +37,6 @@ class NoiseReduce(Params):
         1.0, ge=0, le=1, description="Share of the noise to remove (engine noise-reduce)."
     )
 
-    @field_validator("engine")
-    @classmethod
-    def _does_this(cls, engine: str) -> str:
-        if engine not in _ENGINES:
-            raise UnknownEngine(
-                f"no engine {engine!r} reduces noise; there are: {', '.join(_ENGINES)}",
-                field="engine",
-            )
-        return engine
-
 
 class Denoised(Result):
     """The sound, and what was done to it."""
@@ -60,6 +51,7 @@ class Denoised(Result):
     route="/v1/audio/noise-reduce/{engine}",
     category="restoration",
     engines=_ENGINES,
+    lanes={"uvr-denoise": "gpu"},
     pipeline=True,
     examples=[
         Example("Take down noise that comes and goes.", engine="noise-reduce"),
@@ -68,13 +60,16 @@ class Denoised(Result):
         ),
     ],
 )
-def noise_reduce(sound: Blocks, p: NoiseReduce) -> Denoised:
+def noise_reduce(
+    sound: Blocks, p: NoiseReduce, model: Lent[Separator], progress: Progress
+) -> Denoised:
     """Reduce background noise.
 
-    Every spot of the spectrum that does not stand out of the noise floor of its
-    frequency is turned down. The floor follows the sound within two seconds
-    either way; with `stationary` it is learnt once. Keeps rate, channels and
-    length; channels do not influence each other.
+    The engine noise-reduce is a gate: every spot of the spectrum that does not
+    stand out of the noise floor of its frequency is turned down. The floor follows
+    the sound within two seconds either way; with `stationary` it is learnt once.
+    Keeps rate, channels and length; channels do not influence each other. The
+    engine uvr-denoise is the model of `restore`, and does what is said there.
 
     Raises:
         WeightsMissing: the engine needs a model that is not there.
@@ -83,14 +78,14 @@ def noise_reduce(sound: Blocks, p: NoiseReduce) -> Denoised:
     Sainburg, Thielk and Gentner, PLOS Comput. Biol. 16(10), 2020. Its mask fades
     at 0 Hz and at both ends of a sound; this one does not.
     """
-    if p.engine != "noise-reduce":
-        raise WeightsMissing(
-            "uvr-denoise needs the weights denoise_mel_band_roformer_aufr33_sdr_27.9959.ckpt, "
-            "which are not on this machine; the engine noise-reduce needs none",
-            field="engine",
-        )
+    if p.engine == "noise-reduce":
+        passed = sound.like(lambda: _passing(sound, p))
+    else:
+        from handlers.stems import restored
+
+        passed = restored(sound, model, progress)
     return Denoised(
-        sound=sound.like(lambda: _passing(sound, p)),
+        sound=passed,
         engine=p.engine,
         stationary=p.stationary,
         prop_decrease=p.prop_decrease,

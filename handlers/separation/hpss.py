@@ -46,7 +46,6 @@ class Layers(Result):
     route="/v1/audio/separate/hpss",
     category="separation",
     engines=["hpss"],
-    passes=2,
     examples=[
         Example("Drums apart from the rest; together they are the sound again."),
         Example("Only what clearly belongs to a layer.", margin=3.0),

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 from control_api.errors import WrongState
@@ -22,6 +23,9 @@ class FakeService:
         self.healthy = Health(True, "cpu", ())
         #: Facts of the last step, or an error to end with.
         self.outcome = {}
+        #: Engines by slug, as `EngineState`; those that refuse work, with their error.
+        self.shelf = {}
+        self.refused = {}
         self._numbers = itertools.count(1)
 
     # -- jobs
@@ -117,6 +121,21 @@ class FakeService:
         if job.status not in ("failed", "cancelled"):
             raise WrongState(f"job {job_id} is {job.status}")
         return True
+
+    def engines(self):
+        return list(self.shelf.values())
+
+    def check_engines(self, slugs):
+        for slug in slugs:
+            if slug in self.refused:
+                raise self.refused[slug]
+
+    def unload(self, slugs):
+        loaded = [s for s, state in self.shelf.items() if state.idle_seconds is not None]
+        dropped = [slug for slug in loaded if not slugs or slug in slugs]
+        for slug in dropped:
+            self.shelf[slug] = replace(self.shelf[slug], idle_seconds=None)
+        return dropped
 
     def folders(self, *, scan):
         return {"folders": [], "scanned": scan}

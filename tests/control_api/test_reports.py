@@ -73,6 +73,7 @@ class Service(FakeService):
             scratch=self.folder,
             lane="cpu",
             recall=None,
+            shelf=SimpleNamespace(borrow=None),
             progress=lambda fraction, step: None,
             intend=lambda intent: [],
         )

@@ -14,6 +14,7 @@ from mutagen.id3 import ID3
 from daemon import runner
 from daemon.execution import Claim, Finished, HandOver
 from daemon.settings import Settings
+from daemon.shelves import shelf_of
 from handlers import registry
 from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, describe
@@ -40,6 +41,7 @@ class Here:
         self.scratch = folder / "scratch"
         self.scratch.mkdir(exist_ok=True)
         self.settings = Settings(data_dir=folder, **settings)
+        self.shelf = shelf_of(self.settings, "cpu")
         self.told = []
         self.intents = []
 

@@ -1,8 +1,10 @@
 """Laws for whatever is registered: a new operation is covered the moment it exists."""
 
+import atexit
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,11 @@ from handlers.artifacts import (
 )
 from handlers.codecs.reader import open_sound
 from handlers.declare import Example, Operation
+from handlers.engines.shelf import Lent
 from handlers.errors import AudiollaError
 from handlers.hearing import Heard
 from handlers.registry import operations
+from tests.handlers.engines import tiny
 from tests.scores import music
 from tests.sounds import as_blocks, difference_db, noise, silence, sound, speech, write_wav
 
@@ -39,7 +43,18 @@ EXAMPLES = [
     for example in op.examples
 ]
 #: Operations that are meant to carry sound from one channel to another.
-CROSSES_CHANNELS = {"beats", "convert", "fx", "mid_side", "mix", "pan", "stereo_width"}
+CROSSES_CHANNELS = {
+    "beats",
+    "convert",
+    "fx",
+    "mid_side",
+    "mix",
+    "pan",
+    "remix",
+    "restore",
+    "separate",
+    "stereo_width",
+}
 #: For files of operations that work on files; it goes away with this process.
 FOLDER = tempfile.TemporaryDirectory(prefix="audiolla-laws-")
 #: Seconds that an operation needs to say anything, where a moment is not enough.
@@ -57,6 +72,13 @@ SOUNDS = [
     pytest.param(sound(np.array([0.5]), 48000), id="one sample"),
     pytest.param(sound(np.zeros(0), 48000), id="no sample"),
 ]
+
+
+@cache
+def _shelves() -> tiny.Shelves:
+    folder = tempfile.TemporaryDirectory(prefix="tiny-models-")
+    atexit.register(folder.cleanup)
+    return tiny.Shelves(Path(folder.name))
 
 
 def lasting(op: Operation, seconds: float) -> float:
@@ -78,8 +100,7 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
     for declared in op.inputs:
         if declared.kind == "heard":
             # As a chain hands it over: only what was declared may be asked for.
-            example_params = op.read_params(example.params, strict=True)
-            features = op.features(example_params)
+            features = op.features(op.read_params(example.params, strict=True))
             given[declared.name] = Heard(as_blocks(audio, block)).asked_by(op.name, features)
         elif not (declared.required or declared.many):
             # One that may be left out can exclude what an example asks for.
@@ -100,8 +121,12 @@ def call(op: Operation, example: Example, audio: Audio, block: int = 4096) -> An
             given[declared.name] = [declared.item().opened(as_blocks(audio, block))] * 2
         elif declared.required:
             pytest.fail(f"teach the laws to make a {declared.kind} for {op.name}")
+    params = op.read_params(example.params, strict=True)
     if op.params_name:
-        given[op.params_name] = op.read_params(example.params, strict=True)
+        given[op.params_name] = params
+    if op.lent:
+        # The real code on a model of the real kind, only small and with random weights.
+        given[op.lent] = Lent(op.lent_for(params), _shelves().borrow)
     if op.wants_progress:
         given["progress"] = lambda fraction: None
     if op.wants_scratch:
