@@ -47,7 +47,7 @@ _CPU_FRAMES, _GPU_FRAMES = 100, 1000
 def _load(files: Mapping[str, Path], device: Device) -> DeepFilter:
     import pickle
 
-    from handlers.engines.running import torch_for
+    from handlers.engines.running import torch_for, unread
 
     torch = torch_for(device)
     (path,) = files.values()
@@ -59,7 +59,7 @@ def _load(files: Mapping[str, Path], device: Device) -> DeepFilter:
         network.load_state_dict(state, strict=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, TypeError) as wrong:
         raise WeightsCorrupt(
-            f"{path.name} holds no plain weights for the network it describes: {wrong}"
+            f"{path.name} holds no plain weights for the network it describes: {unread(wrong)}"
         ) from wrong
     return DeepFilter(network.to(device).eval(), about, device)
 

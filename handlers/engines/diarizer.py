@@ -169,15 +169,20 @@ class Diarizer:
     def _timeline(
         self, heard: NDArray[np.uint8], speakers: NDArray[np.int64], counts: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Who is active in each frame, `(frames, speakers)`: those whom most windows hear."""
-        known = max(int(speakers.max()) + 1, int(counts.max()))
-        votes = np.zeros((len(counts), known), np.float32)
+        """Who is active in each frame, `(frames, speakers)`: those whom most windows hear.
+
+        Of two whom equally many hear, the one who says more; the package takes whom its
+        clustering happens to number first. And nobody is active whom no window hears, where
+        the package fills up their number when two voices turned out to be one speaker's.
+        """
+        votes = np.zeros((len(counts), int(speakers.max()) + 1), np.float32)
         for start, window, mine in zip(self._starts(len(heard)), heard, speakers, strict=True):
             for speaker in np.unique(mine[mine >= 0]):
                 found = window[:, mine == speaker].max(axis=1)
                 votes[start : start + len(found), speaker] += found
+        votes = votes[:, np.argsort(-votes.sum(axis=0), kind="stable")]
         rank = np.argsort(np.argsort(-votes, axis=1, kind="stable"), axis=1)
-        return np.asarray(rank < counts[:, None])
+        return np.asarray((rank < counts[:, None]) & (votes > 0))
 
     def _stretches(self, active: NDArray[np.bool_], duration: float) -> Iterator[Turn]:
         """Where each speaker is active; times are those of the middle of frames."""

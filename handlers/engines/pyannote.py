@@ -144,11 +144,15 @@ def _read(path: Path, architecture: str) -> _Checkpoint:
     import torch
     from torch.torch_version import TorchVersion
 
+    from handlers.engines.running import unread
+
     try:
         with torch.serialization.safe_globals([*_STAND_INS, TorchVersion]):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as wrong:
-        raise WeightsCorrupt(f"{path} is no checkpoint of plain weights: {wrong}") from wrong
+        raise WeightsCorrupt(
+            f"{path} is no checkpoint of plain weights: {unread(wrong)}"
+        ) from wrong
     try:
         mine = found["pyannote.audio"]
         name, about = mine["architecture"]["class"], mine["specifications"]

@@ -105,6 +105,7 @@ def who_is_heard(sizes: dict[str, Any] = SMALL, *, lively: bool = True) -> Any:
 def whose_voice(bands: int = 8) -> Any:
     """A network that says where a voice is."""
     package()
+    import torch
     from pyannote.audio.models.embedding.wespeaker import WeSpeakerResNet34
 
     network = WeSpeakerResNet34(num_mel_bins=bands)
@@ -116,7 +117,14 @@ def whose_voice(bands: int = 8) -> Any:
             tensor.uniform_(0.8, 1.25)
         elif "running_mean" in name:
             tensor.normal_(0, 0.1)
-    return network.eval()
+    network.eval()
+    # What all voices have in common would hide how they differ.
+    time = torch.arange(48_000) / 16_000
+    sounds = torch.stack([torch.sin(6.28 * hz * time) for hz in (150, 400, 900, 2000)])
+    with torch.no_grad():
+        common = network(sounds[:, None] + 0.1 * torch.randn(4, 1, 48_000)).mean(0)
+        network.resnet.seg_1.bias -= common
+    return network
 
 
 def save_checkpoint(network: Any, path: Path) -> None:
@@ -159,7 +167,7 @@ def write_pyannote(
     np.savez(
         folder / "plda" / "plda.npz",
         mu=rng.standard_normal(128) * 0.001,
-        tr=np.linalg.qr(rng.standard_normal((128, 128)))[0],
-        psi=np.sort(rng.uniform(0.1, 20, 128))[::-1],
+        tr=2 * np.linalg.qr(rng.standard_normal((128, 128)))[0],
+        psi=np.sort(rng.uniform(1, 5, 128))[::-1],
     )
     return folder
