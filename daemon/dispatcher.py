@@ -330,6 +330,7 @@ class Dispatcher:
                 self._say_warm()
             case "shelf":
                 worker.shelf = message["loaded"]
+                self._lanes.wear(worker, message["spent"])
             case "dropped":
                 self._given_back(worker, set(message["ids"]))
             case _ if not worker.pocket or worker.pocket[0].id != message["id"]:

@@ -242,15 +242,19 @@ class Lanes:
         self._pausing.discard(lane)
         self.fill()
 
-    def wear(self, worker: Worker) -> None:
-        """Look whether a worker that ended a job has served long enough."""
+    def wear(self, worker: Worker, why: str = "") -> None:
+        """Look whether a worker has served long enough; `why` is what it says itself."""
         if worker.worn:
             return
         limit = self._settings.worker_max_memory
-        if worker.jobs_done >= self._settings.worker_max_jobs:
+        # What is lent is meant to stay, and has a limit of its own.
+        used = worker.memory - sum(one["bytes"] for one in worker.shelf)
+        if why:
+            worker.worn = why
+        elif worker.jobs_done >= self._settings.worker_max_jobs:
             worker.worn = f"{worker.jobs_done} jobs done"
-        elif worker.memory > limit:
-            worker.worn = f"{worker.memory / 2**20:.0f} MiB in use, allowed are {limit / 2**20:.0f}"
+        elif used > limit:
+            worker.worn = f"{used / 2**20:.0f} MiB in use, allowed are {limit / 2**20:.0f}"
         else:
             return
         self.fill()

@@ -46,6 +46,7 @@ from daemon.wire import Closed, Decoder, encode
 from handlers.chain import Recall
 from handlers.engines.declare import Lane
 from handlers.engines.registry import engines
+from handlers.engines.running import Batches
 from handlers.engines.shelf import Loaded, Shelf
 from handlers.errors import AudiollaError, Cancelled
 from rules.orders import path_from_text, path_to_text
@@ -317,10 +318,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     link = Link(socket.socket(fileno=given.socket))
     threading.Thread(target=link.read, name="reader", daemon=True).start()
     go_offline()
+    Batches.may_use_cpu = settings.cpu_fallback
     run = load_run(given.run, settings)
 
     def say(loaded: list[Loaded]) -> None:
-        link.send({"do": "shelf", "loaded": [asdict(one) for one in loaded]})
+        link.send({"do": "shelf", "loaded": [asdict(one) for one in loaded], "spent": shelf.spent})
 
     shelf = shelf_of(settings, resolved_device(settings.device), say)
     link.unload = lambda slugs: [shelf.evict(slug) for slug in slugs]

@@ -22,8 +22,8 @@ import numpy as np
 
 from handlers.artifacts import Audio, Blocks, File, Midi, Result, Samples, SoundItem, SourceFile
 from handlers.declare import Kind, Operation, Params
-from handlers.engines.shelf import Lent
-from handlers.errors import AudiollaError, BadParameter, MissingInput, UnknownEngine
+from handlers.engines.shelf import Borrow, Lent, packaged
+from handlers.errors import AudiollaError, BadParameter, MissingInput
 from handlers.hearing import Feature, Heard
 
 Further = Blocks | Midi | list[SoundItem]
@@ -145,8 +145,8 @@ class Desk:
     memory: int
     #: What was heard before; None remembers nothing.
     recall: Recall | None = None
-    #: Lends a model by the slug of its engine; None where there are none.
-    borrow: Callable[[str], Any] | None = None
+    #: Lends a model by the slug of its engine.
+    borrow: Borrow = packaged
 
 
 def passes_of(steps: Sequence[Operation]) -> int:
@@ -226,7 +226,7 @@ def run(
         AudiollaError: with `step` and `op` set.
     """
     outcome = Outcome(sound, midi, changed=changed)
-    listening = _Listening(steps, desk.recall, content)
+    listening = _Listening(steps, desk, content)
     for index, step in enumerate(steps, start=first):
         try:
             facts = listening.recalled(step)
@@ -248,10 +248,11 @@ class _Listening:
     """What steps hear in the sound that they share, and what was heard in it before."""
 
     def __init__(
-        self, steps: Sequence[Step], recall: Recall | None, content: Callable[[], str] | None
+        self, steps: Sequence[Step], desk: Desk, content: Callable[[], str] | None
     ) -> None:
         self._steps = steps
-        self._recall = recall
+        self._borrow = desk.borrow
+        self._recall = desk.recall
         self._content = content
         #: What was done to the source so far; with its content it names the sound.
         self._done: list[list[Any]] = []
@@ -260,7 +261,7 @@ class _Listening:
     def to(self, sound: Blocks, step: Step) -> Heard:
         """The sound for a step to listen to."""
         if self._heard is None:
-            self._heard = Heard(sound, self._expected(step))
+            self._heard = Heard(sound, self._expected(step), self._borrow)
         return self._heard.asked_by(step.op.name, step.op.features(step.params))
 
     def _expected(self, step: Step) -> Iterator[Feature[Any]]:
@@ -334,8 +335,6 @@ def _run_one(
     if op.params_name:
         call[op.params_name] = step.params
     if op.lent:
-        if desk.borrow is None:
-            raise UnknownEngine(f"{op.name} needs an engine, and no engines are lent here")
         call[op.lent] = Lent(op.lent_for(step.params), desk.borrow)
     if op.wants_progress:
         call["progress"] = monitor.within(op.name)

@@ -18,6 +18,7 @@ all of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Blocks, Samples, SourceFacts
+from handlers.engines.shelf import Borrow, packaged
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -94,7 +96,10 @@ class Listened(Feature[T]):
     """A feature computed from the pieces of a stage, in one pass."""
 
     stage: Stage = field(compare=False, kw_only=True)
-    begin: Callable[[Form], Listener[T]] = field(compare=False, kw_only=True)
+    #: Called with the form of the pieces, and the model if an engine is named.
+    begin: Callable[..., Listener[T]] = field(compare=False, kw_only=True)
+    #: The engine whose model is lent to it for the pass; "" for none.
+    engine: str = field(compare=False, kw_only=True, default="")
 
 
 @dataclass(frozen=True)
@@ -144,9 +149,17 @@ MONO = mono_at(MONO_RATE)
 class Heard:
     """A sound, and what has been heard in it so far."""
 
-    def __init__(self, sound: Blocks, expected: Iterable[Feature[Any]] = ()) -> None:
-        """`expected` features are computed in the first pass, whoever asks for one of them."""
+    def __init__(
+        self, sound: Blocks, expected: Iterable[Feature[Any]] = (), borrow: Borrow = packaged
+    ) -> None:
+        """A sound of which nothing has been heard yet.
+
+        Args:
+            expected: computed in the first pass, whoever asks for one of them.
+            borrow: lends the engines that features name.
+        """
         self.sound = sound
+        self._borrow = borrow
         self._expected = tuple(expected)
         self._known: dict[Feature[Any], Any] = {}
         self._may: frozenset[Feature[Any]] | None = None
@@ -195,7 +208,7 @@ class Heard:
 
     def asked_by(self, asker: str, declared: Iterable[Feature[Any]]) -> Heard:
         """The same, for somebody who may ask only for what was declared."""
-        view = Heard(self.sound, self._expected)
+        view = Heard(self.sound, self._expected, self._borrow)
         view._known = self._known
         view._may, view._asker = frozenset(declared), asker
         return view
@@ -207,14 +220,19 @@ class Heard:
             return
         root = _Branch(Form(self.rate, self.channels))
         branches: dict[Stage, _Branch] = {SOUND: root}
-        listeners = [(f, f.begin(_grow(f.stage, branches).form)) for f in wanted]
-        for feature, listener in listeners:
-            branches[feature.stage].listeners.append(listener)
-        for block in self.sound:
-            root.pass_on(block)
-        root.end()
-        for feature, listener in listeners:
-            self._known[feature] = listener.done()
+        with ExitStack() as lent:
+            listeners = []
+            for feature in wanted:
+                given = [_grow(feature.stage, branches).form]
+                if feature.engine:
+                    given.append(lent.enter_context(self._borrow(feature.engine)))
+                listeners.append((feature, feature.begin(*given)))
+                branches[feature.stage].listeners.append(listeners[-1][1])
+            for block in self.sound:
+                root.pass_on(block)
+            root.end()
+            for feature, listener in listeners:
+                self._known[feature] = listener.done()
 
 
 class _Branch:

@@ -15,8 +15,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from handlers.engines.declare import Device, Engine, Unready
@@ -31,6 +32,10 @@ from handlers.errors import (
 
 M = TypeVar("M")
 
+#: Resident bytes that may stay behind when all models of a process are gone: less than the import
+#: of any of the large libraries, which only the end of the process gives back.
+_KEPT_AT_MOST = 32 * 2**20
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -41,6 +46,8 @@ class Loaded:
     lent: int
     #: Seconds since its last return; 0 while it is lent.
     idle_seconds: float
+    #: Resident memory that loading it took.
+    bytes: int = 0
 
 
 @dataclass
@@ -92,7 +99,7 @@ class Shelf:
         self._changed = changed
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.RLock()
-        #: Resident bytes that evictions did not give back: the process is worth replacing.
+        #: Resident bytes that evictions did not give back.
         self.kept_back = 0
 
     # -- asking -------------------------------------------------------------------------------
@@ -101,13 +108,21 @@ class Shelf:
         with self._lock:
             now = self._clock()
             return [
-                Loaded(slug, e.engine.executor, e.lent, 0.0 if e.lent else now - e.returned)
+                Loaded(slug, e.engine.executor, e.lent, 0.0 if e.lent else now - e.returned, e.took)
                 for slug, e in sorted(self._entries.items())
             ]
 
     def unready(self, slug: str) -> Unready | None:
         """Why an engine cannot run here; None if it can."""
         return unready(self._engine(slug), self._models, device=self.device, enabled=self._enabled)
+
+    @property
+    def spent(self) -> str:
+        """Why this process is worth replacing: what libraries keep of models; "" if it is not."""
+        with self._lock:
+            if self._entries or self.kept_back <= _KEPT_AT_MOST:
+                return ""
+            return f"{self.kept_back / 2**20:.0f} MiB of evicted engines are still in use"
 
     # -- lending ------------------------------------------------------------------------------
     @contextmanager
@@ -220,6 +235,22 @@ class Shelf:
         self.kept_back += max(round(0.9 * entry.took) - given, 0)
 
 
+Borrow = Callable[[str], AbstractContextManager[Any]]
+"""Lends the model of a slug as long as the context lasts; `Shelf.borrow` is one."""
+
+
+@cache
+def _packaged() -> Shelf:
+    from handlers.engines.registry import engines
+
+    return Shelf(Models([]), engines())
+
+
+def packaged(slug: str) -> AbstractContextManager[Any]:
+    """Borrow an engine whose weights an installed package carries, where no worker lends any."""
+    return _packaged().borrow(slug)
+
+
 @dataclass(frozen=True)
 class Lent(Generic[M]):
     """What an operation gets of an engine: it may be borrowed as long as work on it lasts.
@@ -232,7 +263,7 @@ class Lent(Generic[M]):
     """
 
     slug: str
-    borrow: Callable[[str], Any]
+    borrow: Borrow
 
     def __call__(self) -> Any:
         """Borrow it (a context manager that gives the model)."""

@@ -1,10 +1,29 @@
-"""Engine silero-vad."""
+"""Engine silero-vad.
+
+The model as its package brings it, run directly: importing the package would
+need torch and change torch's threads for the whole process.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from handlers.engines.declare import Engine, WeightsFile
+from handlers.engines.declare import Device, Engine, WeightsFile
+
+
+def _load(files: Mapping[str, Path], _device: Device) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # The recurrent part cannot be shared out; a second thread would only wait, and not idly.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # It warns about initializers in the package's file that nothing uses.
+    options.log_severity_level = 3
+    (path,) = files.values()
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
 
 ENGINE: Engine[Any] = Engine(
     "silero-vad",
@@ -23,4 +42,5 @@ ENGINE: Engine[Any] = Engine(
     ),
     licence="MIT.",
     memory=70 * 2**20,
+    load=_load,
 )

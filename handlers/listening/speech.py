@@ -1,23 +1,17 @@
 """How likely it is that somebody speaks, 31 times per second.
 
-The model is silero VAD's, as its package brings it, run directly: importing
-the package would need torch and change torch's threads for the whole process.
+The model is silero VAD's, of the engine of that name.
 
 Source: Silero Team, "Silero VAD", github.com/snakers4/silero-vad (MIT), version 6.2.
 """
 
 from __future__ import annotations
 
-import threading
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handlers.errors import WeightsMissing
 from handlers.hearing import Form, Listened, mono_at
 
 RATE = 16000
@@ -27,42 +21,14 @@ FRAME = 512
 _CONTEXT = 64
 #: Frames for one call: 16 s. The state goes on from one call to the next.
 _BATCH = 512
-_MODEL = "silero_vad_16k_sequence.onnx"
-_loading = threading.Lock()
-
-
-@cache
-def _session() -> Any:
-    """The model, loaded once per process."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # The recurrent part cannot be shared out; a second thread would only wait, and not idly.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    # It warns about initializers in the package's file that nothing uses.
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        str(_model_path()), options, providers=["CPUExecutionProvider"]
-    )
-
-
-def _model_path() -> Path:
-    found = find_spec("silero_vad")
-    for folder in (found and found.submodule_search_locations) or ():
-        path = Path(folder) / "data" / _MODEL
-        if path.is_file():
-            return path
-    raise WeightsMissing(
-        f"the weights {_MODEL} are not on this machine; they come with the package silero-vad 6.2"
-    )
 
 
 class _Speech:
     """Runs the model over whole batches of frames."""
 
-    def __init__(self, _form: Form) -> None:
-        with _loading:
-            self._model = _session()
+    def __init__(self, _form: Form, model: Any) -> None:
+        """`model` is a session of ONNX Runtime."""
+        self._model = model
         self._state = np.zeros((2, 1, 1, 128), np.float32)
         self._before = np.zeros(_CONTEXT, np.float32)
         self._waiting = np.zeros(_BATCH * FRAME, np.float32)
@@ -100,7 +66,7 @@ class _Speech:
         self._found.append(found)
 
 
-SPEECH = Listened("speech", version=1, stage=mono_at(RATE), begin=_Speech)
+SPEECH = Listened("speech", version=1, stage=mono_at(RATE), begin=_Speech, engine="silero-vad")
 """Probability of speech in each `FRAME` of the sound at `RATE`: float32 `(frames,)`."""
 
 

@@ -10,7 +10,10 @@ import pytest
 import soxr
 
 from handlers.declare import registered
-from handlers.errors import BadParameter, WeightsMissing
+from handlers.engines.files import Models
+from handlers.engines.registry import engines
+from handlers.engines.shelf import Shelf
+from handlers.errors import BadParameter
 from handlers.hearing import Heard
 from handlers.listening import speech as listening
 from handlers.listening.speech import FRAME, RATE, SPEECH, speech_parts
@@ -162,7 +165,7 @@ def test_an_hour_is_heard_in_flat_memory():
             assert samples.base is self._waiting or samples is self._waiting
             self._found.append(np.zeros(samples.size // FRAME, np.float32))
 
-    counting = Counting(None)
+    counting = Counting(None, None)
     for _ in range(3600):
         counting.add(np.zeros(RATE, np.float32))
     assert counting.done().nbytes == 3600 * RATE // FRAME * 4
@@ -184,10 +187,19 @@ def test_neither_torch_nor_the_package_is_imported():
     )
 
 
-def test_a_missing_model_is_named(monkeypatch):
-    monkeypatch.setattr(listening, "find_spec", lambda _: None)
-    with pytest.raises(WeightsMissing, match=r"silero_vad_16k_sequence\.onnx.*silero-vad"):
-        listening._model_path()
+def test_the_model_is_borrowed_for_the_pass_and_given_back():
+    shelf = Shelf(Models([]), engines())
+    lent = []
+
+    def borrow(slug):
+        lent.append(slug)
+        return shelf.borrow(slug)
+
+    audio = noise(seconds=1.0)
+    report = vad(Heard(as_blocks(audio, 4096), borrow=borrow), Vad())
+    assert lent == ["silero-vad"]
+    assert [(one.slug, one.lent) for one in shelf.loaded()] == [("silero-vad", 0)]
+    assert report == heard(audio)
 
 
 @pytest.mark.parametrize(
