@@ -77,6 +77,8 @@ class Job:
     error_field: str | None = None
     error_hint: str | None = None
     error_step: int | None = None
+    #: Hash of the request that made it, if that may be sent again.
+    request: str = ""
 
     @property
     def ended(self) -> bool:
@@ -102,6 +104,8 @@ class Submission:
     #: True when nobody waits: at most `job_max_concurrent` of these run at once.
     background: bool
     webhook_url: str | None = None
+    #: Submitting a key again gives the job that exists.
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ class StoredFile:
     path: str
     size: int
     modified: float
+    #: Another one as soon as any byte may be another.
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,15 +193,23 @@ class Service(Protocol):
             BadPath: the path breaks a rule.
         """
 
-    def submit(self, submission: Submission) -> None:
-        """Put a job on the queue; returns when it is durable.
+    def submit(self, submission: Submission) -> str:
+        """Put a job on the queue; returns its id when it is durable.
+
+        Another id than the submission's is that of the job which has its key.
 
         Raises:
             StorageFailed: the queue does not answer.
         """
 
-    def wait(self, job_id: str, gone: Callable[[], bool]) -> Job:
-        """Wait until a job has ended. When `gone()` turns true, cancel it."""
+    def wait(
+        self, job_id: str, gone: Callable[[], bool], seconds: float | None = None
+    ) -> Job | None:
+        """Wait until a job has ended. When `gone()` turns true, cancel it.
+
+        Returns:
+            The job; None when it has not ended within `seconds`.
+        """
 
     def discard(self, job_id: str) -> None:
         """Remove the files that were kept for one job alone."""
@@ -203,8 +217,11 @@ class Service(Protocol):
     def job(self, job_id: str) -> Job | None:
         """One job; None when there is none."""
 
-    def jobs(self, status: str | None, limit: int) -> list[Job]:
-        """The newest jobs, oldest first; an unknown status gives none."""
+    def jobs(self, status: str | None, limit: int, *, before: str = "") -> list[Job]:
+        """The newest jobs (of those submitted before the job `before`), oldest first.
+
+        An unknown status gives none.
+        """
 
     def remove(self, job_id: str) -> Removal | None:
         """Cancel a job that is pending or running, forget one that has ended; None: no such job."""

@@ -7,8 +7,10 @@ goes with the job.
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -39,7 +41,7 @@ from daemon.shelves import enabled, models_of, resolved_device
 from daemon.staging import Staging, copy_capped, normalized
 from handlers.engines.registry import find_engine
 from handlers.engines.shelf import raise_unready, unready
-from handlers.errors import StorageFailed, UnreadableInput
+from handlers.errors import BadParameter, StorageFailed, UnreadableInput
 from handlers.registry import find
 from rules.orders import Delivery, Order, SoundRef, path_from_text, path_to_text
 
@@ -105,7 +107,7 @@ class QueueService:
         )
         return delivery, normalized(path)
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission) -> str:
         """Durable when it returns."""
         order = submission.order
         sounds = _sounds(order)
@@ -122,19 +124,27 @@ class QueueService:
             group_limit=self._settings.job_max_concurrent if submission.background else 0,
             max_attempts=self._settings.job_max_attempts,
             webhook_url=submission.webhook_url,
+            idempotency_key=submission.key,
         )
         try:
-            self._client.submit([new])
+            (submitted,) = self._client.submit([new])
         except QueueUnavailable as wrong:
             raise StorageFailed(str(wrong)) from wrong
+        return submitted.id
 
-    def wait(self, job_id: str, gone: Callable[[], bool]) -> Job:
+    def wait(
+        self, job_id: str, gone: Callable[[], bool], seconds: float | None = None
+    ) -> Job | None:
         """Wait for the end; a client that hangs up ends its job."""
         unwanted = False
+        end = math.inf if seconds is None else time.monotonic() + seconds
         while True:
+            left = max(end - time.monotonic(), 0.0)
             try:
-                return self._job(self._client.wait(job_id, timeout=_LOOK))
+                return self._job(self._client.wait(job_id, timeout=min(_LOOK, left)))
             except TimeoutError:
+                if left <= _LOOK:
+                    return None
                 if gone() and not unwanted:
                     unwanted = True
                     self._client.cancel(job_id)
@@ -150,12 +160,15 @@ class QueueService:
         found = self._reader.job(job_id)
         return None if found is None else self._job(found)
 
-    def jobs(self, status: str | None, limit: int) -> list[Job]:
+    def jobs(self, status: str | None, limit: int, *, before: str = "") -> list[Job]:
         """The newest of them, oldest first."""
         state = next((s for s in STATES if s == status), None)
         if status is not None and state is None:
             return []
-        found = self._reader.jobs(state, limit, newest_first=True)
+        edge = self._reader.job(before) if before else None
+        if before and edge is None:
+            raise BadParameter(f"cursor: job {before} is not there any more", field="cursor")
+        found = self._reader.jobs(state, limit, edge.seq if edge else 0, newest_first=True)
         return [self._job(job) for job in reversed(found)]
 
     def remove(self, job_id: str) -> Removal | None:
@@ -312,6 +325,7 @@ class QueueService:
             error_field=job.error_field,
             error_hint=job.error_hint,
             error_step=job.error_step,
+            request=orjson.loads(job.order).get("request", "") if job.idempotency_key else "",
         )
 
     def _output(self, about: dict[str, Any]) -> Output:
