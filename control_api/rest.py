@@ -135,7 +135,10 @@ def _order(
     key = key_of(req)
     form = read_form(req, fields.uploads, receive)
     if at_once and "async_job" not in form.names:
-        form.put("async_job", "true")
+        if form.is_json:
+            form.values["async_job"] = True
+        else:
+            form.put("async_job", "true")
     request = read_request(fields, form, path_params, job_id, service)
     order = request.order
     if key is not None:

@@ -94,8 +94,8 @@ class _Part:
         self._file = file
         self._left = left
 
-    def read(self, size: int = -1) -> bytes:
-        wanted = self._left if size < 0 else min(size, self._left)
+    def read(self, size: int | None = -1, /) -> bytes:
+        wanted = self._left if size is None or size < 0 else min(size, self._left)
         data = self._file.read(wanted)
         self._left -= len(data)
         return data
