@@ -7,6 +7,7 @@ implement it in memory. Errors are `handlers.errors`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
@@ -140,6 +141,54 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Event:
+    """Something that happened to a job: it entered a state, or went on."""
+
+    job_id: str
+    #: `missed`: an unknown number of events of any job was lost on the way; the log has them.
+    state: str
+    #: Its place in the log, rising over all jobs; None for progress, which no log keeps.
+    number: int | None
+    #: Unix seconds.
+    at: float
+    attempt: int = 0
+    #: Why, in words.
+    text: str | None = None
+    #: 0 to 1, and the step that is being worked on.
+    progress: float | None = None
+    step: str | None = None
+
+
+class Listener(Protocol):
+    """Hears of every job."""
+
+    def get(self, seconds: float) -> Event | None:
+        """The next event; None when there is none in time."""
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """How the daemon is, in detail."""
+
+    #: What keeps it from working, by name of the part; empty when it is ready.
+    problems: Mapping[str, str]
+    #: What a person should look at, though work goes on.
+    notes: Sequence[str]
+    #: Jobs in each state.
+    jobs: Mapping[str, int]
+    #: Seconds that the oldest pending job has waited; 0 when there is none.
+    oldest_pending: float
+    #: `{endpoint, outcome, count, seconds}` since the dispatcher started.
+    totals: Sequence[Mapping[str, Any]]
+    #: `{name, lane, state, memory, jobs_done}` of each worker process.
+    workers: Sequence[Mapping[str, Any]]
+    #: Seconds that each loaded engine has been idle.
+    engines: Mapping[str, float]
+    #: Bytes free where the data lie.
+    disk_free: int
+
+
+@dataclass(frozen=True)
 class EngineState:
     """One enabled engine, and how it stands."""
 
@@ -233,6 +282,12 @@ class Service(Protocol):
             WrongState: it has not failed and was not cancelled.
         """
 
+    def events(self, job_id: str | None, after: int, limit: int) -> list[Event]:
+        """The log of one job, or of all, behind the event with number `after`."""
+
+    def listen(self) -> AbstractContextManager[Listener]:
+        """Hear of every event from now on."""
+
     # -- engines ------------------------------------------------------------------------------
     def engines(self) -> list[EngineState]:
         """The enabled engines, by slug."""
@@ -283,3 +338,6 @@ class Service(Protocol):
     # -- the server itself -----------------------------------------------------------------------
     def health(self) -> Health:
         """How the daemon is."""
+
+    def vitals(self) -> Vitals:
+        """How it is, in detail; takes longer."""

@@ -12,7 +12,8 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ import orjson
 from control_api.errors import WrongState
 from control_api.ports import (
     EngineState,
+    Event,
     Health,
     Job,
     Output,
@@ -31,6 +33,7 @@ from control_api.ports import (
     StoredFile,
     Submission,
     Upload,
+    Vitals,
 )
 from daemon.client import Client, QueueUnavailable, Subscription
 from daemon.jobs import STATES, ForbiddenMove, NewJob, NoSuchJob, estimated_cost, new_id
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
 _LOOK = 0.5
 """Seconds between two looks at whether a waiting client has hung up."""
 _ASYNC_GROUP = "async"
+#: Bytes on the disk below which somebody should make room.
+_LEAST_FREE = 1 << 30
 
 
 class QueueService:
@@ -202,6 +207,25 @@ class QueueService:
             raise StorageFailed(str(wrong)) from wrong
         return True
 
+    def events(self, job_id: str | None, after: int, limit: int) -> list[Event]:
+        """From the database."""
+        return [
+            Event(one.id, one.state, one.number, one.at, one.attempt, one.text)
+            for one in self._reader.events(job_id, after, limit)
+        ]
+
+    @contextmanager
+    def listen(self) -> Iterator[_Hearing]:
+        """Subscribe to the dispatcher's news."""
+        try:
+            news = self._client.subscribe()
+        except QueueUnavailable as wrong:
+            raise StorageFailed(str(wrong)) from wrong
+        try:
+            yield _Hearing(news)
+        finally:
+            news.close()
+
     def tidy_up(self) -> Subscription:
         """Remove the inputs of jobs as they are done; close what is returned to stop.
 
@@ -253,9 +277,43 @@ class QueueService:
             return Health(False, self._device, slugs)
         return Health(True, self._device, slugs)
 
+    def vitals(self) -> Vitals:
+        """Asks the dispatcher, the database, the disk and the folders."""
+        problems: dict[str, str] = {}
+        notes: list[str] = []
+        stats: dict[str, Any] = {"workers": [], "totals": []}
+        try:
+            stats = self._client.stats()
+        except QueueUnavailable as wrong:
+            problems["queue"] = str(wrong)
+        if stats.get("disk_full"):
+            problems["disk"] = "the disk of the queue is full"
+        for lane, trouble in stats.get("trouble", {}).items():
+            problems[f"{lane} workers"] = trouble
+        if stats["workers"] and not any(w["state"] == "ready" for w in stats["workers"]):
+            problems["workers"] = "none is warm yet"
+        free = shutil.disk_usage(self._settings.data_dir).free
+        if free < _LEAST_FREE:
+            notes.append(f"{free / 2**20:.0f} MiB are left below {self._settings.data_dir}")
+        if self._manager is not None:
+            folders = self._manager.status()
+            notes += [f"{one.file}: {one.problems[0]}" for one in folders.broken if one.problems]
+            notes += [folders.trouble] if folders.trouble else []
+        oldest = self._reader.oldest_pending()
+        return Vitals(
+            problems=problems,
+            notes=notes,
+            jobs={str(state): count for state, count in self._reader.counts().items()},
+            oldest_pending=0.0 if oldest is None else max(time.time() - oldest, 0.0),
+            totals=stats["totals"],
+            workers=stats["workers"],
+            engines=_idle(stats["workers"]),
+            disk_free=free,
+        )
+
     def engines(self) -> list[EngineState]:
         """The enabled engines, and which of them are loaded in any worker."""
-        loaded = self._loaded()
+        loaded = _idle(self._client.stats()["workers"])
         models = models_of(self._settings)
         return [
             EngineState(
@@ -279,15 +337,6 @@ class QueueService:
     def unload(self, slugs: Sequence[str]) -> list[str]:
         """Have models dropped wherever they are; all of them if none is named."""
         return self._client.unload(list(slugs))
-
-    def _loaded(self) -> dict[str, float]:
-        """Seconds that each loaded model has been idle, in the worker that used it last."""
-        idle: dict[str, float] = {}
-        for worker in self._client.stats()["workers"]:
-            for one in worker["shelf"]:
-                seconds = one["idle_seconds"]
-                idle[one["slug"]] = min(seconds, idle.get(one["slug"], seconds))
-        return idle
 
     @cached_property
     def _device(self) -> str:
@@ -337,6 +386,34 @@ class QueueService:
             media_type=about.get("media_type", "application/octet-stream"),
             part=about.get("name"),
             staged=self._staging.relative(path),
+        )
+
+
+def _idle(workers: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Seconds that each loaded model has been idle, in the worker that used it last."""
+    idle: dict[str, float] = {}
+    for worker in workers:
+        for one in worker["shelf"]:
+            seconds = one["idle_seconds"]
+            idle[one["slug"]] = min(seconds, idle.get(one["slug"], seconds))
+    return idle
+
+
+class _Hearing:
+    """News of the queue as the API's events."""
+
+    def __init__(self, news: Subscription) -> None:
+        self._news = news
+
+    def get(self, seconds: float) -> Event | None:
+        """The next one; None when there is none in time."""
+        one = self._news.get(timeout=seconds)
+        return (
+            None
+            if one is None
+            else Event(
+                one.id, one.state, one.number, one.at, one.attempt, one.text, one.progress, one.step
+            )
         )
 
 

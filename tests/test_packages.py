@@ -19,6 +19,7 @@ IMPORTED_AS = {
     "audio-separator": "audio_separator",
     "deepfilternet": "df",
     "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
     "pyannote.audio": "pyannote",
     "pydantic-core": "pydantic_core",
     "pyyaml": "yaml",

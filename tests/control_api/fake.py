@@ -3,11 +3,12 @@
 import io
 import itertools
 import zlib
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from control_api.errors import WrongState
-from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload
+from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload, Vitals
 from daemon.staging import copy_capped, normalized
 from handlers.errors import NoSuchFile, UnreadableInput
 from rules.orders import Delivery, SoundRef
@@ -19,6 +20,11 @@ class FakeService:
         self.max_upload_bytes = max_upload_bytes
         self.submitted = []
         self.discarded = []
+        #: Events that were, and that will be heard; how many listen.
+        self.log = []
+        self.live = iter(())
+        self.listening = 0
+        self.vital = Vitals({}, (), {"pending": 3}, 1.5, (), (), {}, 1000)
         #: Idempotency keys and their jobs.
         self.keys = {}
         #: Seconds that jobs take.
@@ -136,6 +142,24 @@ class FakeService:
         if job.status not in ("failed", "cancelled"):
             raise WrongState(f"job {job_id} is {job.status}")
         return True
+
+    def events(self, job_id, after, limit):
+        found = [e for e in self.log if e.number > after and job_id in (None, e.job_id)]
+        return found[:limit]
+
+    @contextmanager
+    def listen(self):
+        self.listening += 1
+        try:
+            yield self
+        finally:
+            self.listening -= 1
+
+    def get(self, seconds):
+        return next(self.live, None)
+
+    def vitals(self):
+        return self.vital
 
     def engines(self):
         return list(self.shelf.values())
