@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import falcon
 
-from control_api import catalog, engines, errors, files, folders, jobs, rest
+from control_api import (
+    catalog,
+    engines,
+    errors,
+    events,
+    files,
+    folders,
+    jobs,
+    probes,
+    rest,
+)
 from control_api.guard import Guard
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
@@ -24,9 +34,11 @@ def all_routes(service: Service) -> list[Route]:
         *files.routes(service),
         *jobs.routes(service),
         *engines.routes(service),
+        *events.routes(service),
         *folders.routes(service),
+        *probes.routes(service),
     ]
-    return [*found, *catalog.routes(service, found)]
+    return [*found, *catalog.routes(found)]
 
 
 def create_app(service: Service, settings: ApiSettings) -> App:

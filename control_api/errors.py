@@ -11,6 +11,7 @@ from typing import Any
 
 import falcon
 
+from control_api.idempotency import KeyReused, StillRunning
 from control_api.ports import Job
 from control_api.routes import App
 from control_api.wire import to_json
@@ -59,7 +60,7 @@ class Busy(AudiollaError):
     transient = True
 
 
-STATUS |= {UnknownJob: 404, WrongState: 409, Busy: 503}
+STATUS |= {UnknownJob: 404, WrongState: 409, Busy: 503, KeyReused: 422, StillRunning: 409}
 
 
 def status_of(error: type[AudiollaError]) -> int:

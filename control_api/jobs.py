@@ -5,21 +5,25 @@ from __future__ import annotations
 import falcon
 
 from control_api.errors import UnknownJob
+from control_api.paging import link_next, page_of
 from control_api.ports import Service
 from control_api.replies import answer_json, job_object
 from control_api.routes import Route
-from handlers.errors import BadParameter, MistypedParameter
 
 _DEFAULT_LIMIT = 1000
-_MAX_LIMIT = 10_000
 
 
 def routes(service: Service) -> list[Route]:
     """List, look at, cancel or forget jobs."""
 
     def list_jobs(req: falcon.Request, resp: falcon.Response) -> None:
-        status = req.get_param("status") or None
-        jobs = service.jobs(status, _limit(req))
+        status, page = req.get_param("status") or None, page_of(req)
+        limit = page.limit or _DEFAULT_LIMIT
+        # One more than is shown: is there another page, of older ones?
+        jobs = service.jobs(status, limit + 1, before=page.cursor)
+        if len(jobs) > limit:
+            jobs = jobs[1:]
+            link_next(req, resp, jobs[0].id)
         answer_json(resp, {"jobs": [job_object(job) for job in jobs]})
 
     def get_job(_: falcon.Request, resp: falcon.Response, job_id: str) -> None:
@@ -62,12 +66,3 @@ def routes(service: Service) -> list[Route]:
 
 def _unknown(job_id: str) -> UnknownJob:
     return UnknownJob(f"there is no job {job_id!r}")
-
-
-def _limit(req: falcon.Request) -> int:
-    text = req.get_param("limit") or str(_DEFAULT_LIMIT)
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise MistypedParameter(f"limit = {text!r} is not a whole number", field="limit")
-    if not 1 <= int(text) <= _MAX_LIMIT:
-        raise BadParameter(f"limit = {text} is outside 1..{_MAX_LIMIT}", field="limit")
-    return int(text)

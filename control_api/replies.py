@@ -37,18 +37,34 @@ def answer_json(resp: falcon.Response, body: Any, status: int = 200) -> None:
 
 
 def answer(
-    resp: falcon.Response, op: Operation, job: Job, service: Service, *, as_json: bool = False
+    resp: falcon.Response,
+    op: Operation,
+    job: Job,
+    service: Service,
+    *,
+    as_json: bool = False,
+    keep: bool = False,
 ) -> None:
     """Answer a request whose job has ended.
 
-    With `as_json`, a sound that a report gives is not the reply but in it, as base64.
+    Args:
+        as_json: a sound that a report gives is not the reply but in it, as base64.
+        keep: the same may be asked for again; else what the job kept for its answer goes.
 
     Raises:
         AudiollaError: the one that the job ended with.
     """
+    resp.set_header("X-Job-Id", job.id)
+    try:
+        _put(resp, op, job, as_json=as_json)
+    finally:
+        if not keep:
+            service.discard(job.id)  # an open file outlives its name
+
+
+def _put(resp: falcon.Response, op: Operation, job: Job, *, as_json: bool) -> None:
     if job.status != "completed":
         raise error_of_job(job)
-    resp.set_header("X-Job-Id", job.id)
     output = _main_output(op, job)
     if output is None or output.staged is not None or (op.kind == "json" and as_json):
         answer_json(resp, result_of(job))
@@ -63,7 +79,6 @@ def answer(
         file = output.path.open("rb")
     except FileNotFoundError:
         raise StorageFailed(f"the result of job {job.id} is not there any more") from None
-    service.discard(job.id)  # an open file outlives its name
     resp.set_stream(file, output.size)
 
 

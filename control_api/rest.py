@@ -15,8 +15,10 @@ import falcon
 from control_api.errors import Busy
 from control_api.fields import Fields, fields_of
 from control_api.forms import read_form
+from control_api.idempotency import KeyReused, StillRunning, fingerprint, key_of
 from control_api.intake import read_request
-from control_api.ports import Service, Source, Submission, Upload
+from control_api.ports import Job, Service, Source, Submission, Upload
+from control_api.prefer import wishes
 from control_api.replies import answer, answer_json
 from control_api.routes import Route
 from handlers.declare import Operation
@@ -64,28 +66,58 @@ def taker(op: Operation, service: Service, waiting: WaitingRoom) -> Callable[...
 
     def on_post(req: falcon.Request, resp: falcon.Response, **path_params: str) -> None:
         job_id = service.new_job_id()
+        wished = wishes(req)
         try:
-            submission = _order(fields, req, path_params, job_id, service)
+            submission = _order(fields, req, path_params, job_id, service, at_once=wished.at_once)
             if submission.background:
-                service.submit(submission)
+                known = service.submit(submission)
+                job = None
             else:
                 with waiting.seat():
-                    service.submit(submission)
-                    job = service.wait(job_id, _gone(req))
-                # Only who asks for nothing but JSON gets sound inside of it.
-                as_json = req.get_header("Accept", default="") == falcon.MEDIA_JSON
-                answer(resp, op, job, service, as_json=as_json)
+                    known = service.submit(submission)
+                    if known != job_id:
+                        # Sent again: what became of the first one?
+                        job = service.job(known)
+                    else:
+                        gone = _never if submission.key else _gone(req)
+                        job = service.wait(job_id, gone, wished.wait)
         except BaseException:
             service.discard(job_id)
             raise
-        if submission.background:
-            resp.set_header("Location", f"/v1/jobs/{job_id}")
-            body = {"job_id": job_id, "status": "pending", "status_url": f"/v1/jobs/{job_id}"}
-            answer_json(resp, body, 202)
-        else:
+        if known != job_id:
             service.discard(job_id)
+            _check_same(service.job(known), submission, resp)
+        wished.granted(resp)
+        if job is None:
+            accepted(resp, known)
+            return
+        # Only who asks for nothing but JSON gets sound inside of it.
+        as_json = req.get_header("Accept", default="") == falcon.MEDIA_JSON
+        answer(resp, op, job, service, as_json=as_json, keep=submission.key is not None)
 
     return on_post
+
+
+def accepted(resp: falcon.Response, job_id: str) -> None:
+    """Answer with a job that is on the queue."""
+    where = f"/v1/jobs/{job_id}"
+    resp.set_header("Location", where)
+    answer_json(resp, {"job_id": job_id, "status": "pending", "status_url": where}, 202)
+
+
+def _check_same(job: Job | None, submission: Submission, resp: falcon.Response) -> None:
+    """Refuse a key that was used before, unless for the same request, which is answered by now.
+
+    Raises:
+        KeyReused, StillRunning.
+    """
+    if job is None or job.request != submission.order.request:
+        raise KeyReused(
+            "this Idempotency-Key came with another request before", field="Idempotency-Key"
+        )
+    if not job.ended and not submission.background:
+        resp.set_header("Location", f"/v1/jobs/{job.id}")
+        raise StillRunning(f"the first request with this key is still at work: job {job.id}")
 
 
 def _order(
@@ -94,19 +126,36 @@ def _order(
     path_params: dict[str, str],
     job_id: str,
     service: Service,
+    *,
+    at_once: bool,
 ) -> Submission:
     def receive(source: Source, name: str) -> Upload:
         return service.receive(job_id, source, name)
 
+    key = key_of(req)
     form = read_form(req, fields.uploads, receive)
+    if at_once and "async_job" not in form.names:
+        if form.is_json:
+            form.values["async_job"] = True
+        else:
+            form.put("async_job", "true")
     request = read_request(fields, form, path_params, job_id, service)
+    order = request.order
+    if key is not None:
+        order = order.model_copy(update={"request": fingerprint(req, form)})
     return Submission(
         id=job_id,
         endpoint=req.path,
-        order=request.order,
+        order=order,
         background=request.background,
         webhook_url=request.webhook_url,
+        key=key,
     )
+
+
+def _never() -> bool:
+    """Who has a key may ask again, so the work is not in vain."""
+    return False
 
 
 def _gone(req: falcon.Request) -> Callable[[], bool]:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from control_api.ports import ApiSettings
     from control_api.routes import App
 
-THREADS = 64
-"""Most of them wait for a job and cost nothing; `rest.MAX_WAITING` leaves some free."""
+THREADS = 88
+"""Most of them wait and cost nothing; `rest.MAX_WAITING` and `events.MAX_STREAMS` leave some."""
 _IN_FLIGHT = 2 << 30  # bytes of all bodies that are being received or worked on
 _HEADER_SECONDS = 10.0
 _BODY_SECONDS = 20.0

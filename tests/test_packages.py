@@ -20,6 +20,8 @@ IMPORTED_AS = {
     "deepfilterlib": "libdf",
     "deepfilternet": "df",
     "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
+    "pyannote.audio": "pyannote",
     "pydantic-core": "pydantic_core",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",

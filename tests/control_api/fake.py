@@ -2,11 +2,13 @@
 
 import io
 import itertools
+import zlib
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from control_api.errors import WrongState
-from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload
+from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload, Vitals
 from daemon.staging import copy_capped, normalized
 from handlers.errors import NoSuchFile, UnreadableInput
 from rules.orders import Delivery, SoundRef
@@ -18,6 +20,15 @@ class FakeService:
         self.max_upload_bytes = max_upload_bytes
         self.submitted = []
         self.discarded = []
+        #: Events that were, and that will be heard; how many listen.
+        self.log = []
+        self.live = iter(())
+        self.listening = 0
+        self.vital = Vitals({}, (), {"pending": 3}, 1.5, (), (), {}, 1000)
+        #: Idempotency keys and their jobs.
+        self.keys = {}
+        #: Seconds that jobs take.
+        self.patience_needed = 0
         self.all_jobs = {}
         self.stored = {}
         self.healthy = Health(True, "cpu", ())
@@ -55,8 +66,14 @@ class FakeService:
         return Delivery(folder=target.parent, name=target.name, exact=True), path
 
     def submit(self, submission):
+        known = self.keys.get(submission.key)
+        if known is not None:
+            return known
         self.submitted.append(submission)
         self.all_jobs[submission.id] = self._ended(submission)
+        if submission.key is not None:
+            self.keys[submission.key] = submission.id
+        return submission.id
 
     def _ended(self, submission):
         step = submission.order.steps[-1]
@@ -68,6 +85,7 @@ class FakeService:
             "endpoint": submission.endpoint,
             "ops": (step.op,),
             "webhook_url": submission.webhook_url,
+            "request": submission.order.request,
         }
         if isinstance(self.outcome, Exception):
             about |= {"error_kind": type(self.outcome).__name__, "error": str(self.outcome)}
@@ -93,8 +111,8 @@ class FakeService:
             **about,
         )
 
-    def wait(self, job_id, gone):
-        return self.all_jobs[job_id]
+    def wait(self, job_id, gone, seconds=None):
+        return None if self.patience_needed > (seconds or 1e9) else self.all_jobs[job_id]
 
     def discard(self, job_id):
         self.discarded.append(job_id)
@@ -102,8 +120,11 @@ class FakeService:
     def job(self, job_id):
         return self.all_jobs.get(job_id)
 
-    def jobs(self, status, limit):
-        return [j for j in self.all_jobs.values() if status in (None, j.status)][-limit:]
+    def jobs(self, status, limit, *, before=""):
+        found = list(self.all_jobs.values())
+        if before:
+            found = found[: [j.id for j in found].index(before)]
+        return [j for j in found if status in (None, j.status)][-limit:]
 
     def remove(self, job_id):
         job = self.all_jobs.get(job_id)
@@ -121,6 +142,24 @@ class FakeService:
         if job.status not in ("failed", "cancelled"):
             raise WrongState(f"job {job_id} is {job.status}")
         return True
+
+    def events(self, job_id, after, limit):
+        found = [e for e in self.log if e.number > after and job_id in (None, e.job_id)]
+        return found[:limit]
+
+    @contextmanager
+    def listen(self):
+        self.listening += 1
+        try:
+            yield self
+        finally:
+            self.listening -= 1
+
+    def get(self, seconds):
+        return next(self.live, None)
+
+    def vitals(self):
+        return self.vital
 
     def engines(self):
         return list(self.shelf.values())
@@ -154,7 +193,8 @@ class FakeService:
         path = normalized(path)
         if path not in self.stored:
             raise NoSuchFile(f"no file {path!r} in the staging area")
-        return io.BytesIO(self.stored[path]), StoredFile(path, len(self.stored[path]), 0.5)
+        data = self.stored[path]
+        return io.BytesIO(data), StoredFile(path, len(data), 0.5, f"{zlib.crc32(data):x}")
 
     def delete_file(self, path):
         path = normalized(path)
