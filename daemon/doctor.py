@@ -400,7 +400,8 @@ def _watching(settings: Settings) -> Iterator[Finding]:
 
 
 def _rules(settings: Settings) -> Iterator[Finding]:
-    from rules.load import RulesBroken, Surroundings, load_rules
+    from rules.load import Surroundings, load_rules
+    from rules.written import RulesBroken
 
     files: list[tuple[Path, Path | None]] = [
         (path, path.parent) for path in sorted(settings.folders.glob("*/rules.yaml"))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.settings import Settings
-from rules.load import MAX_BYTES, Problem, RulesBroken, Surroundings, load_rules
+from rules.load import Surroundings, load_rules
 from rules.model import FolderRules
+from rules.written import MAX_BYTES, Problem, RulesBroken
 
 NAME = "rules.yaml"
 """A folder with a file of this name is a hot folder."""

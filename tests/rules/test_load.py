@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 import rules.model
-from rules.load import MAX_BYTES, RulesBroken, Surroundings, load_rules
+from rules.load import Surroundings, load_rules
 from rules.model import INPUT, FolderText
+from rules.written import MAX_BYTES, RulesBroken
 
 HOT = Path("/hot/podcast")
 
