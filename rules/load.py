@@ -26,6 +26,7 @@ from rules.model import (
 )
 from rules.names import FILE_FIELDS, check_template
 from rules.orders import ItemRef, SoundRef, StepOrder, path_to_text
+from rules.presets import Preset
 from rules.written import Place, Problem, RulesBroken, read_yaml, step_parts
 
 
@@ -39,6 +40,8 @@ class Surroundings:
     folders: Path = Path()
     #: Root of the staging area.
     staging: Path | None = None
+    #: Finds a preset by its name.
+    preset: Callable[[str], Preset | None] = lambda _: None
     #: Whether a further sound is there; asked at load, so that a typo does not wait for a file.
     is_file: Callable[[Path], bool] = os.path.isfile
 
@@ -178,14 +181,19 @@ class _Loader:
         place: Place = ("rules", number)
         ops: list[Operation] = []
         steps: list[StepOrder] = []
+        #: Where each step is written; a preset's are all written in one place.
+        origin: list[int] = []
+        before = len(self._problems)
         for index, raw in enumerate(written.steps):
-            read = self._step(raw, index, place)
-            if read is not None:
-                ops.append(read[0])
-                steps.append(read[1])
+            for single in self._unfolded(raw, index, place):
+                read = self._step(single, index, place)
+                if read is not None:
+                    ops.append(read[0])
+                    steps.append(read[1])
+                    origin.append(index)
         takes_sound = not ops or ops[0].sound is not None
-        if len(ops) == len(written.steps):
-            self._check_chain(ops, steps, place, takes_sound)
+        if len(self._problems) == before:
+            self._check_chain(ops, steps, place, takes_sound, origin)
         return Rule(
             name=self._rule,
             match=written.match,
@@ -196,7 +204,12 @@ class _Loader:
         )
 
     def _check_chain(
-        self, ops: list[Operation], steps: list[StepOrder], place: Place, takes_sound: bool
+        self,
+        ops: list[Operation],
+        steps: list[StepOrder],
+        place: Place,
+        takes_sound: bool,
+        origin: list[int],
     ) -> None:
         # Imported here: it brings the artifacts along, which a mere model does not need.
         from handlers.chain import check_order
@@ -204,7 +217,7 @@ class _Loader:
         try:
             check_order(ops, [op.kind_for(s.params) for op, s in zip(ops, steps, strict=True)])
         except AudiollaError as wrong:
-            index = wrong.step or 0
+            index = origin[wrong.step or 0]
             where: Place = (*place, "steps", index)
             self._problem(wrong.detail, where, step=index, op=wrong.op)
         if not takes_sound:
@@ -216,6 +229,17 @@ class _Loader:
                     step=0,
                     op=ops[0].name,
                 )
+
+    def _unfolded(self, raw: Any, index: int, place: Place) -> list[Any]:
+        """The steps that a written one stands for: those of a preset, or itself."""
+        if not isinstance(raw, dict) or set(raw) != {"preset"}:
+            return [raw]
+        name = raw["preset"]
+        found = self._around.preset(name) if isinstance(name, str) else None
+        if found is None:
+            self._problem(f"there is no preset {name!r}", (*place, "steps", index), step=index)
+            return []
+        return [{"op": step.op, "params": dict(step.params)} for step in found.steps]
 
     # -- one step ------------------------------------------------------------------------------
     def _step(self, raw: Any, index: int, place: Place) -> tuple[Operation, StepOrder] | None:
