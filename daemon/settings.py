@@ -82,6 +82,11 @@ class Settings(BaseModel):
         "Compute device: auto, cpu, cuda or cuda:N; auto picks cuda when present.",
         pattern=r"^(auto|cpu|cuda|cuda:\d+)$",
     )
+    cpu_fallback: bool = _setting(
+        False,
+        "When a GPU has no memory for even one piece of a sound, go on with the CPU, which is much "
+        "slower; otherwise the job is tried again later.",
+    )
     enabled_engines: Names = _setting([], "Engines that may be used; empty means all.")
     preload: Names = _setting([], "Engines that are loaded when a worker starts.")
     engine_ttl: Duration = _setting(
