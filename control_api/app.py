@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import falcon
 
-from control_api import catalog, engines, errors, files, folders, jobs, rest, workflow
+from control_api import catalog, engines, errors, files, folders, jobs, openapi, rest, workflow
 from control_api.guard import Guard
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
@@ -28,6 +28,7 @@ def all_routes(service: Service) -> list[Route]:
         *engines.routes(service),
         *folders.routes(service),
     ]
+    found += openapi.routes(lambda: all_routes(service))
     return [*found, *catalog.routes(service, found)]
 
 
