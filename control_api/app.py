@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import falcon
 
 from control_api import catalog, engines, errors, files, folders, jobs, openapi, rest, workflow
-from control_api.guard import Guard
+from control_api.guard import Guard, RequestIds
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
 from control_api.server import Server, serve
@@ -38,7 +38,7 @@ def create_app(service: Service, settings: ApiSettings) -> App:
     Raises:
         BrokenPlugin: an operation outside this package cannot be loaded.
     """
-    app: App = falcon.App(middleware=[Guard(settings.auth_token)])
+    app: App = falcon.App(middleware=[RequestIds(), Guard(settings.auth_token)])
     errors.install(app)
     for path, resource in _resources(all_routes(service)).items():
         app.add_route(path.replace("{path}", "{path:path}"), resource)
