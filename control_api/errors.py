@@ -38,6 +38,7 @@ STATUS: dict[type[AudiollaError], int] = {
     errors.WeightsMissing: 503,
     errors.WeightsCorrupt: 503,
     errors.EngineFailed: 503,
+    errors.DeviceFull: 503,
     errors.StorageFailed: 503,
     errors.StorageFull: 507,
     errors.WorkerKilled: 500,
