@@ -24,7 +24,7 @@ from handlers.artifacts import Blocks
 from handlers.declare import Example, Operation, Params, describe
 from handlers.errors import AudiollaError, BadParameter, MistypedParameter
 from handlers.registry import operations
-from rules.presets import MAX_STEPS, Preset, PresetStep, chained
+from rules.presets import MAX_STEPS, Preset, PresetStep, as_written, chained
 
 
 class ListedStep(Params):
@@ -124,12 +124,6 @@ def pipeline_ops() -> list[str]:
     return sorted(op.name for op in operations().values() if op.pipeline)
 
 
-def preset_object(preset: Preset) -> dict[str, Any]:
-    """A preset with its steps."""
-    steps = [{"op": step.op, "params": dict(step.params)} for step in preset.steps]
-    return {"name": preset.name, "description": preset.description, "steps": steps}
-
-
 def routes(service: Service, waiting: WaitingRoom) -> list[Route]:
     """All of them."""
 
@@ -141,7 +135,7 @@ def routes(service: Service, waiting: WaitingRoom) -> list[Route]:
         answer_json(resp, {"object": "list", "data": listed})
 
     def show_preset(_: falcon.Request, resp: falcon.Response, name: str) -> None:
-        answer_json(resp, preset_object(find_preset(service, name)))
+        answer_json(resp, as_written(find_preset(service, name)))
 
     return [
         Route("GET", "/v1/ops", "workflow", "List the operations of pipelines.", ops),

@@ -93,6 +93,12 @@ def load_preset(text: str | bytes, file: Path) -> Preset:
     return Preset(written.name, written.description, tuple(steps))
 
 
+def as_written(preset: Preset) -> dict[str, Any]:
+    """A preset as plain data, as its file has it."""
+    steps = [{"op": step.op, "params": dict(step.params)} for step in preset.steps]
+    return {"name": preset.name, "description": preset.description, "steps": steps}
+
+
 @cache
 def shipped() -> tuple[Preset, ...]:
     """The presets that come with the program."""
