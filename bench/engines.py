@@ -4,7 +4,7 @@
 
 Weights are random: neither speed nor memory depends on their values. Each side of a row runs
 in a process of its own, in turn, round by round: it loads the model, runs it once over a
-stereo sound, and says how long that took and what its largest memory was. On a processor,
+sound, and says how long that took and what its largest memory was. On a processor,
 which other work may share, time is that of the process (one thread); on a GPU it is the
 clock's, and memory is the GPU's. A ratio above 1 means that ours is faster.
 """
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -47,6 +48,8 @@ class Row:
     write: Callable[[Sequence[Path]], None]
     ours: Side
     theirs: Side
+    rate: int = RATE
+    channels: int = 2
 
 
 # ---- weights -----------------------------------------------------------------------------------
@@ -120,6 +123,19 @@ def _vr(paths: Sequence[Path]) -> None:
         from audio_separator.separator.uvr_lib_v5.vr_network.nets_new import CascadedNet
     (path,) = paths
     torch.save(CascadedNet(672 * 2, nout=48, nout_lstm=128).state_dict(), path)
+
+
+def _deepfilter(paths: Sequence[Path]) -> None:
+    from tests.handlers.engines.tiny_deepfilter import FULL, write_deepfilter
+
+    (path,) = paths
+    write_deepfilter(path, FULL)
+
+
+def _pyannote(paths: Sequence[Path]) -> None:
+    from tests.handlers.engines.tiny_pyannote import FULL, write_pyannote
+
+    write_pyannote(paths[0].parent, FULL, bands=80)
 
 
 # ---- the two sides -----------------------------------------------------------------------------
@@ -236,6 +252,60 @@ def _whole_vr(files: Mapping[str, Path], device: str) -> Callable[[Samples], Any
     return run
 
 
+def _enhance(files: Mapping[str, Path], device: str) -> Callable[[Samples], Any]:
+    load = find_engine("deepfilter").load
+    assert load is not None
+    model = load(files, device)
+
+    def run(samples: Samples) -> None:
+        for _ in model.enhance(Audio(samples, 48000).blocks()):
+            pass
+
+    return run
+
+
+def _df_enhance(files: Mapping[str, Path], device: str) -> Callable[[Samples], Any]:
+    """`df.enhance.enhance` over the whole sound."""
+    import torch
+
+    from handlers.engines.deepfilter import package
+
+    package()
+    from df import enhance, init_df
+
+    (path,) = files.values()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+        model, state, _ = init_df(
+            f"{folder}/DeepFilterNet3", log_level="none", log_file=None, default_model="-"
+        )
+    model = model.to(device)
+    return lambda samples: enhance(model, state, torch.from_numpy(samples))
+
+
+def _turns(files: Mapping[str, Path], device: str) -> Callable[[Samples], Any]:
+    load = find_engine("pyannote").load
+    assert load is not None
+    model = load(files, device)
+    return lambda samples: model.turns(Audio(samples, 16000).blocks())
+
+
+def _pipeline(files: Mapping[str, Path], device: str) -> Callable[[Samples], Any]:
+    """`pyannote.audio.Pipeline`, with the sizes of batches that its configuration asks for."""
+    import torch
+
+    from tests.handlers.engines.tiny_pyannote import package
+
+    package()
+    from pyannote.audio import Pipeline
+
+    pipeline = Pipeline.from_pretrained(str(files["config.yaml"].parent))
+    pipeline.to(torch.device(device))
+    return lambda samples: pipeline(
+        {"waveform": torch.from_numpy(samples), "sample_rate": 16000, "uri": "bench"}
+    )
+
+
 def _separating(engine: str, write: Any, theirs: Side, *stems: str) -> Row:
     return Row(engine, write, partial(_ours, engine, stems), theirs)
 
@@ -260,12 +330,16 @@ ROWS: Mapping[str, Row] = {
         "uvr-karaoke", partial(_roformer, {"dim": 384, "depth": 6, "num_bands": 60}), _demix
     ),
     "uvr-deecho": _separating("uvr-deecho", _vr, _whole_vr),
+    "deepfilter": Row("deepfilter", _deepfilter, _enhance, _df_enhance, 48000),
+    "pyannote": Row("pyannote", _pyannote, _turns, _pipeline, 16000, 1),
 }
 
 
 # ---- running -----------------------------------------------------------------------------------
 def _files(name: str, folder: Path) -> dict[str, Path]:
     engine = find_engine(ROWS[name].engine)
+    if engine.slug == "pyannote":
+        return {file.path: folder / file.path for file in engine.weights}
     kind = "bag-" if engine.slug == "mdx_extra" else ""
     return {file.path: folder / f"{kind}{Path(file.path).name}" for file in engine.weights}
 
@@ -277,11 +351,15 @@ def _one_side(name: str, side: str, seconds: float, device: str, folder: Path) -
     logging.disable(logging.WARNING)
     row = ROWS[name]
     run = (row.ours if side == "ours" else row.theirs)(_files(name, folder), device)
-    samples = np.random.default_rng(0).standard_normal((2, round(seconds * RATE))) * 0.1
-    samples = samples.astype(np.float32)
+    rng = np.random.default_rng(0)
+    length = round(seconds * row.rate)
+    # A quarter of a second is loud, the next one quiet: speech changes, too.
+    level = rng.uniform(0.01, 0.3, 4 * round(seconds) + 4).repeat(row.rate // 4)[:length]
+    samples = rng.standard_normal((row.channels, length)).astype(np.float32)
+    samples *= level.astype(np.float32)
     gpu = device.startswith("cuda")
     if gpu:
-        run(samples[:, : 10 * RATE])  # its kernels are chosen on first use
+        run(samples[:, : 10 * row.rate])  # its kernels are chosen on first use
         torch.cuda.reset_peak_memory_stats()
     clock = time.perf_counter if gpu else time.process_time
     start = clock()

@@ -11,6 +11,7 @@ does hits all alike. Two kinds of row:
   processes that do the same (`ffmpeg`, `sox`);
 - memory: float32 samples in, samples out, where the fastest other way is a library.
 
+Libraries use one thread each, ours and the peers', as in a worker: jobs run side by side.
 A peer in brackets does less, or does it worse; it is shown and does not count. SoX's and
 FFmpeg's own tempo and pitch repeat and drop pieces of the waveform: of a chord at 1.25 times
 the tempo SoX leaves 1.6 dB more chord than garble (ours 42 dB), and loses whole clicks. FFmpeg's
@@ -34,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from threadpoolctl import threadpool_limits
 
 from handlers.artifacts import Audio, Blocks, Result, SoundItem, SourceFile
 from handlers.declare import Operation
@@ -245,35 +247,54 @@ def librosa_match(bench: Bench) -> Callable[[], Any]:
     return run
 
 
-def librosa_key(bench: Bench) -> Callable[[], Any]:
+def librosa_key_of(samples: np.ndarray) -> Any:
     """Its constant-Q chroma against Krumhansl's profiles."""
     import librosa
 
     from bench.accuracy.tonal import KRUMHANSL
 
-    def run() -> Any:
-        chroma = librosa.feature.chroma_cqt(y=librosa_heard(bench)).mean(axis=1)
-        return [
-            np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]
-            for profile in KRUMHANSL.values()
-            for tonic in range(12)
-        ]
+    chroma = librosa.feature.chroma_cqt(y=samples).mean(axis=1)
+    return [
+        np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]
+        for profile in KRUMHANSL.values()
+        for tonic in range(12)
+    ]
 
-    return run
+
+def librosa_key(bench: Bench) -> Callable[[], Any]:
+    """The key, from its constant-Q chroma."""
+    return lambda: librosa_key_of(librosa_heard(bench))
+
+
+def scipy_loudness(samples: np.ndarray) -> float:
+    """Integrated loudness by BS.1770 in LUFS: SciPy's filters, gating blocks in numpy."""
+    from scipy import signal
+
+    from handlers.kernels.biquad import k_weighting
+
+    sections = np.insert(k_weighting(RATE), 3, 1.0, axis=1)
+    power = np.square(signal.sosfilt(sections, samples, axis=1)).sum(axis=0)
+    step = RATE // 10
+    steps = power[: power.size // step * step].reshape(-1, step).mean(axis=1)
+    blocks = np.convolve(steps, np.full(4, 0.25), "valid")
+    loud = blocks[blocks > 10 ** ((-70 + 0.691) / 10)]
+    loud = loud[loud > loud.mean() / 10]
+    return float(-0.691 + 10 * np.log10(loud.mean()))
 
 
 def librosa_figures(*figures: str) -> Peer:
-    """Tempo, key and what else is named, as librosa has it; it has no loudness."""
+    """Beats, key and what else is named by librosa, from one mono sound; loudness by SciPy."""
 
     def prepared(bench: Bench) -> Callable[[], Any]:
         import librosa
 
-        beats, key = librosa_beats(bench), librosa_key(bench)
         ways = [getattr(librosa.feature, name) for name in figures]
 
         def run() -> Any:
             samples = librosa_heard(bench)
-            return beats(), key(), [way(y=samples).mean() for way in ways]
+            beats, key = librosa.beat.beat_track(y=samples), librosa_key_of(samples)
+            others = [way(y=samples).mean() for way in ways]
+            return beats, key, others, scipy_loudness(bench.audio.samples)
 
         return run
 
@@ -451,8 +472,8 @@ ROWS = [
     Row("beats", {}, {"librosa": librosa_beats}),
     Row("onsets", {}, {"librosa": librosa_onsets}),
     Row("analyze", {}, {
-        "librosa": librosa_figures("spectral_centroid", "rms", "zero_crossing_rate")}),
-    Row("dj_prep", {}, {"librosa": librosa_figures()}),
+        "librosa, scipy": librosa_figures("spectral_centroid", "rms", "zero_crossing_rate")}),
+    Row("dj_prep", {}, {"librosa, scipy": librosa_figures()}),
     Row("chords", {}, {"librosa": librosa_chords}),
     Row("chords_to_midi", {}, {"librosa": librosa_chords}),
     Row("melody", {}, {"(librosa yin)": librosa_melody}),
@@ -596,9 +617,13 @@ class Bench:
                     continue
                 else:
                     sound = None if name is None else open_sound(self.files[name])
-                whole = declared.kind == "audio" and sound is not None
-                listens = declared.kind == "heard" and sound is not None
-                call[declared.name] = sound.whole() if whole else Heard(sound) if listens else sound
+                if declared.kind == "audio" and sound is not None:
+                    call[declared.name] = sound.whole()
+                elif declared.kind == "heard" and sound is not None:
+                    # As a chain does it: one pass for all that it will ask for.
+                    call[declared.name] = Heard(sound, op.features(params))
+                else:
+                    call[declared.name] = sound
             if op.wants_progress:
                 call["progress"] = _unheard
             if op.lent:
@@ -660,7 +685,8 @@ def main() -> None:
     print(f"{args.seconds:g} s of stereo at {RATE} Hz, medians of {args.rounds} rounds")
     print(f"{'operation':28}{'x realtime':>11}{'ratio':>8}   peers, x realtime")
     ratios = []
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+    folders = tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR"))
+    with threadpool_limits(1), folders as folder:
         bench = Bench(Path(folder), args.seconds)
         for row in ROWS:
             if args.names and row.op not in args.names:

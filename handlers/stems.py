@@ -15,9 +15,8 @@ from handlers.artifacts import Blocks, Samples
 from handlers.codecs.resample import resampled
 from handlers.engines.separator import RATE, Separator
 from handlers.engines.shelf import Lent
-from handlers.errors import CannotProcess
 from handlers.forked import forked
-from handlers.streams import Feed
+from handlers.streams import Feed, finite, fitted
 
 
 def stems_of(
@@ -65,7 +64,7 @@ def _apart(
             lambda: separator.separate(at_rate, given, progress), channels=channels
         )
         original = Feed(sound)
-        for block in _fitted(resampled(apart, sound.rate), sound.frames):
+        for block in fitted(resampled(apart, sound.rate), sound.frames):
             found = dict(zip(given, _out_of_pairs(block, sound.channels), strict=True))
             if left:
                 rest = original.read(block.shape[1])
@@ -77,9 +76,7 @@ def _in_pairs(sound: Blocks) -> Blocks:
     """An even number of channels: the last of an odd number twice."""
 
     def passing() -> Iterator[Samples]:
-        for block in sound:
-            if not np.isfinite(block).all():
-                raise CannotProcess("the sound has samples that are no numbers (NaN or infinite)")
+        for block in finite(sound):
             yield np.concatenate((block, block[-1:])) if sound.channels % 2 else block
 
     return sound.like(passing, channels=sound.channels + sound.channels % 2, frames=sound.frames)
@@ -92,16 +89,3 @@ def _out_of_pairs(block: Samples, channels: int) -> Iterator[Samples]:
         if channels % 2:
             stem[-2] = (stem[-2] + stem[-1]) / 2
         yield np.ascontiguousarray(stem[:channels])
-
-
-def _fitted(sound: Blocks, frames: int) -> Iterator[Samples]:
-    """The same sound with so many frames; it is short or long by a few at most."""
-    left = frames
-    for block in sound:
-        piece = block[:, :left]
-        left -= piece.shape[1]
-        if piece.shape[1]:
-            # An array of its own, which may be written into.
-            yield np.array(piece, np.float32)
-    if left:
-        yield np.zeros((sound.channels, left), np.float32)

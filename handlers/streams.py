@@ -186,6 +186,34 @@ def _check_overlap(number: int, frames: int, rate: int, overlap: int) -> None:
         )
 
 
+def fitted(sound: Blocks, frames: int) -> Iterator[Samples]:
+    """The same sound with so many frames, in arrays that may be written into.
+
+    For a sound that is long or short by a few frames at most, after a way there and back
+    between two rates.
+    """
+    left = frames
+    for block in sound:
+        piece = block[:, :left]
+        left -= piece.shape[1]
+        if piece.shape[1]:
+            yield np.array(piece, np.float32)
+    if left:
+        yield np.zeros((sound.channels, left), np.float32)
+
+
+def finite(sound: Blocks) -> Iterator[Samples]:
+    """One pass over a sound for those who could not work with anything but numbers.
+
+    Raises:
+        CannotProcess: a sample is NaN or infinite.
+    """
+    for block in sound:
+        if not np.isfinite(block).all():
+            raise CannotProcess("the sound has samples that are no numbers (NaN or infinite)")
+        yield block
+
+
 def named(sound: Blocks, name: str) -> Blocks:
     """The same sound; a refusal while it is read begins with `name`."""
 

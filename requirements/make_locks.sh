@@ -11,5 +11,5 @@ lock() {
         --generate-hashes --no-header --no-emit-index-url "$@" "$name.in" --output-file "$name.txt"
 }
 lock base --excludes excludes.txt --override overrides.txt "$@"
-lock dev --excludes excludes.txt --override overrides.txt "$@"
 lock engines --excludes engines-excludes.txt --override overrides.txt "$@"
+lock dev --excludes excludes.txt --override overrides.txt "$@"

@@ -45,9 +45,23 @@ def _score(truth: Truth, found: Answer) -> dict[str, float | None]:
     return {"VAD accuracy": right, "VAD F": both, "VAD borders F": borders}
 
 
+def _ours(path: Path) -> Answer:
+    from handlers.codecs.reader import open_sound
+    from handlers.hearing import Heard
+    from handlers.speech.vad import Vad, vad
+
+    told = vad(Heard(open_sound(path)), Vad())
+    return {"speech": [(s.start_sec, s.end_sec) for s in told.speech_segments]}
+
+
 # `ours` answers like its peer: {"speech": [(start, end), ...]}
 QUESTIONS = [
     Question(
-        "speech", ("VAD accuracy", "VAD F", "VAD borders F"), _score, peer=_peer, corpus="talk"
+        "speech",
+        ("VAD accuracy", "VAD F", "VAD borders F"),
+        _score,
+        ours=_ours,
+        peer=_peer,
+        corpus="talk",
     )
 ]

@@ -11,7 +11,7 @@ from handlers.declare import Example, Params, operation
 from handlers.hearing import Feature, Heard
 from handlers.listening.chords import KEY
 from handlers.listening.descriptors import CENTROID, RMS, ZERO_CROSSINGS
-from handlers.listening.levels import LOUDNESS
+from handlers.listening.levels import INTEGRATED
 from handlers.listening.rhythm import PULSE
 from handlers.units import BeatsPerMinute, Hertz, LoudnessUnitsFS, Seconds
 
@@ -23,7 +23,7 @@ _EVERYTHING: Any = "all"
 _HEARD: dict[str, Feature[Any]] = {
     "bpm": PULSE,
     "key": KEY,
-    "loudness": LOUDNESS,
+    "loudness": INTEGRATED,
     "spectral_centroid": CENTROID,
     "rms": RMS,
     "zcr": ZERO_CROSSINGS,
@@ -102,7 +102,7 @@ def analyze(sound: Heard, p: Analyze) -> Analysis:
             "camelot": key.camelot,
         }
     if "loudness" in wanted:
-        found["loudness_lufs"] = _rounded(sound[LOUDNESS].integrated, 2)
+        found["loudness_lufs"] = _rounded(sound[INTEGRATED], 2)
     if "spectral_centroid" in wanted:
         found["spectral_centroid"] = _rounded(sound[CENTROID], 2)
     if "rms" in wanted:

@@ -10,7 +10,7 @@ from handlers.artifacts import Blocks, Png, Result, Svg, TextFile
 from handlers.clicktrack import with_clicks
 from handlers.declare import Example, operation
 from handlers.hearing import Feature, Heard
-from handlers.listening.color import COLOR
+from handlers.listening.color import CHROMA
 from handlers.listening.flux import FLUX
 from handlers.listening.outline import OUTLINE
 from handlers.listening.rhythm import PULSE, Pulse, pulse_of
@@ -54,7 +54,7 @@ class BeatsReport(Result):
 
 
 def _hears(p: Beats) -> tuple[Feature[Any], ...]:
-    asked: tuple[Feature[Any], ...] = (PULSE,) if p.start_bpm is None else (FLUX, COLOR)
+    asked: tuple[Feature[Any], ...] = (PULSE,) if p.start_bpm is None else (FLUX, CHROMA)
     return (*asked, OUTLINE) if p.plot else asked
 
 
@@ -81,7 +81,7 @@ def beats(sound: Heard, p: Beats) -> BeatsReport:
     if p.start_bpm is None:
         found = sound[PULSE]
     else:
-        found = pulse_of(sound[FLUX], sound[COLOR], p.start_bpm)
+        found = pulse_of(sound[FLUX], sound[CHROMA], p.start_bpm)
     times = [round(float(time), 6) for time in found.beats]
     first = [place == 0 for place in found.places.tolist()]
     tempo = round(found.tempo or 0.0, 2)

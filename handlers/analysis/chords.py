@@ -116,21 +116,28 @@ def _marker(span: Span, sevenths: bool) -> Marker:
     )
 
 
+#: As a share of the loudest, below what chroma fades: -40 dB.
+_SOFT = 1e-2
+
+
 def _plot(sound: Heard, key: Key | None, spans: list[Span], sevenths: bool) -> Plot:
     import numpy as np
 
     from handlers.pictures import plots
 
-    chroma = sound[HARMONY].treble
+    harmony = sound[HARMONY]
+    # What noise is left in a silence has no tones to show: it fades out.
+    heard = np.minimum(harmony.level / max(harmony.level.max(initial=0) * _SOFT, 1e-9), 1)
+    most = np.maximum(harmony.treble.max(axis=1, keepdims=True, initial=0), 1e-6)
+    chroma = harmony.treble / most * heard[:, None]
     # More columns than a picture has pixels show nothing more.
     step = max(1, len(chroma) // 1500)
     shown = chroma[: len(chroma) // step * step].reshape(-1, step, 12).mean(axis=1)
-    shown = shown / np.maximum(shown.max(axis=1, keepdims=True, initial=0), 1e-6)
-    named = [plots.Span(s.start, s.end, s.label(sevenths)) for s in spans]
+    named = [plots.Span(s.start, s.end, s.label(sevenths).replace("#", "♯")) for s in spans]
     return plots.Plot(
         "Chords",
         duration=sound.duration,
-        facts={"Key": key.name if key else None, "Chords": len(spans)},
+        facts={"Key": key.name.replace("#", "♯") if key else None, "Chords": len(spans)},
         lanes=[
             plots.Wave(sound[OUTLINE]),
             plots.Spans(named, name="Chords", keys=True),

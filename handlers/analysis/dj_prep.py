@@ -6,7 +6,7 @@ from handlers.artifacts import Result
 from handlers.declare import Example, operation
 from handlers.hearing import Heard
 from handlers.listening.chords import KEY
-from handlers.listening.levels import LOUDNESS
+from handlers.listening.levels import INTEGRATED
 from handlers.listening.rhythm import PULSE
 from handlers.units import BeatsPerMinute, Decibels, LoudnessUnitsFS, Seconds
 
@@ -36,7 +36,7 @@ class DjPrep(Result):
     route="/v1/audio/dj-prep",
     category="analysis",
     engines=["librosa-analyze", "chord-detect"],
-    hears=(PULSE, KEY, LOUDNESS),
+    hears=(PULSE, KEY, INTEGRATED),
     examples=[Example("Tempo, key and loudness of a track.")],
 )
 def dj_prep(sound: Heard) -> DjPrep:
@@ -47,7 +47,7 @@ def dj_prep(sound: Heard) -> DjPrep:
 
     Source: see `handlers.listening`; Camelot wheel by M. Davis, "Harmonic mixing".
     """
-    pulse, key, lufs = sound[PULSE], sound[KEY], sound[LOUDNESS].integrated
+    pulse, key, lufs = sound[PULSE], sound[KEY], sound[INTEGRATED]
     downbeats = pulse.downbeats
     return DjPrep(
         bpm=None if pulse.tempo is None else round(pulse.tempo, 2),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from handlers.artifacts import Png, Result, Svg, TextFile
 from handlers.declare import Example, operation
 from handlers.hearing import Feature, Heard
-from handlers.listening.color import COLOR
+from handlers.listening.color import CHROMA, TIMBRE
 from handlers.listening.loops import loops
 from handlers.listening.outline import OUTLINE
 from handlers.listening.rhythm import PULSE
@@ -54,7 +54,7 @@ class LoopReport(Result):
 
 
 def _hears(p: LoopPoint) -> tuple[Feature[Any], ...]:
-    return (PULSE, COLOR, OUTLINE) if p.plot else (PULSE, COLOR)
+    return (PULSE, CHROMA, TIMBRE, *((OUTLINE,) if p.plot else ()))
 
 
 @operation(
@@ -79,7 +79,9 @@ def loop_point(sound: Heard, p: LoopPoint) -> LoopReport:
     Audio Using Self-Similarity", ACM Multimedia 1999.
     """
     pulse = sound[PULSE]
-    rough = loops(pulse, sound[COLOR], sound.duration, p.min_loop_bars, p.num_candidates)
+    rough = loops(
+        pulse, sound[CHROMA], sound[TIMBRE], sound.duration, p.min_loop_bars, p.num_candidates
+    )
     seams = seamless(
         sound.sound, [Seam(round(r.start * sound.rate), round(r.end * sound.rate)) for r in rough]
     )
@@ -129,15 +131,24 @@ def loop_point(sound: Heard, p: LoopPoint) -> LoopReport:
                     Wave(
                         sound[OUTLINE],
                         over=[
-                            Spans([Span(best.start_sec, best.end_sec, "loop")] if best else []),
+                            Spans(
+                                [Span(best.start_sec, best.end_sec, _named(best))] if best else []
+                            ),
                             Marks(strong=pulse.downbeats),
                         ],
                     ),
                     *(
-                        Spans([Span(c.start_sec, c.end_sec, f"{c.bars} bars, {c.score:.2f}")])
-                        for c in found[1:]
+                        Spans(
+                            [Span(c.start_sec, c.end_sec, _named(c))],
+                            name="" if number else "Next best",
+                        )
+                        for number, c in enumerate(found[1:])
                     ),
                 ],
             )
         ),
     )
+
+
+def _named(loop: LoopCandidate) -> str:
+    return f"{loop.bars} bars, {loop.score:.2f}"

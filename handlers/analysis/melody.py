@@ -140,6 +140,9 @@ def _plot(sound: Heard, found: Contour) -> Plot:
 
     times = np.arange(len(found.hertz)) * FRAME_S
     values = np.where(found.voiced, found.hertz, np.nan)
+    # A leap is no glide: the line breaks off where a frame is a semitone from the one before.
+    pitch = 12 * np.log2(np.maximum(values, 1e-3))
+    values[1:][np.abs(np.diff(pitch)) > 1] = np.nan
     return plots.Plot(
         "Melody",
         duration=sound.duration,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from handlers.artifacts import Png, Result, Svg, TextFile
 from handlers.declare import Example, operation
 from handlers.hearing import Feature, Heard
-from handlers.listening.color import COLOR
+from handlers.listening.color import TIMBRE
 from handlers.listening.notes import HARMONY
 from handlers.listening.outline import OUTLINE
 from handlers.listening.rhythm import PULSE
@@ -56,7 +56,7 @@ class SegmentReport(Result):
 
 
 def _hears(p: Segments) -> tuple[Feature[object], ...]:
-    return (HARMONY, COLOR, PULSE, *((OUTLINE,) if p.plot else ()))
+    return (HARMONY, TIMBRE, PULSE, *((OUTLINE,) if p.plot else ()))
 
 
 @operation(
@@ -80,9 +80,7 @@ def segments(sound: Heard, p: Segments) -> SegmentReport:
     pulse = sound[PULSE]
     least = 2 if p.adaptive else SHORTEST * p.num_segments
     edges = units(sound.duration, pulse.downbeats.tolist(), pulse.beats.tolist(), least)
-    found = parts(
-        edges, sound[HARMONY], sound[COLOR].timbre, p.num_segments, exactly=not p.adaptive
-    )
+    found = parts(edges, sound[HARMONY], sound[TIMBRE], p.num_segments, exactly=not p.adaptive)
     note = None
     if len(found) == 1 and not p.adaptive:
         note = f"too short for {p.num_segments} segments: {sound.duration:.3g} s is one"

@@ -7,6 +7,7 @@ import functools
 import logging
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -67,6 +68,14 @@ def unwarned() -> Iterator[None]:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", message="A window was not provided")
         yield
+
+
+def unread(wrong: BaseException) -> str:
+    """Why a checkpoint was not read. torch's own words tell how to run the code in it."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(wrong))
+    if found:
+        return f"{found[1]} would have to be run to read it"
+    return str(wrong) or type(wrong).__name__
 
 
 class Batches:

@@ -12,6 +12,14 @@ from handlers.codecs.resample import resampled
 from handlers.streams import Feed
 
 
+def mono(sound: Blocks, rate: int) -> Blocks:
+    """The mean of all channels at `rate`."""
+    one = sound
+    if sound.channels > 1:
+        one = sound.like(lambda: (block.mean(axis=0, keepdims=True) for block in sound), channels=1)
+    return resampled(one, rate)
+
+
 def mono_windows(
     sound: Blocks, rate: int, size: int, shortest: int = 1
 ) -> Iterator[NDArray[np.float32]]:
@@ -23,12 +31,7 @@ def mono_windows(
         size: samples per window.
         shortest: a last window with fewer samples is left out, unless it is the only one.
     """
-    mono = sound
-    if sound.channels > 1:
-        mono = sound.like(
-            lambda: (block.mean(axis=0, keepdims=True) for block in sound), channels=1
-        )
-    feed = Feed(resampled(mono, rate))
+    feed = Feed(mono(sound, rate))
     first = True
     while (window := feed.read(size)).shape[1]:
         if first or window.shape[1] >= shortest:

@@ -9,13 +9,15 @@ from numba import types
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.kernels.jit import ROW, kernel
+from handlers.kernels.jit import ROW, VECTOR, kernel
 
 _COUNTS = types.Array(types.int64, 1, "C", readonly=True)
 _OUT_COUNTS = types.Array(types.int64, 1, "C")
 _OUT_STEPS = types.Array(types.int8, 2, "C")
 
 _NEVER = -1e30
+#: Periods that are compared side by side.
+_WIDE = 8
 #: The tempo may change by so many frames of period from beat to beat.
 _STEPS = 4
 #: Instead of a step: no beat came before; one of quite another period came before.
@@ -24,7 +26,10 @@ _BEGINS, _LEAPS = 127, 126
 _LEAP = 20.0
 
 
-@kernel(types.int64(ROW, _COUNTS, _COUNTS, types.int64, types.float64, _OUT_STEPS, _OUT_COUNTS))
+@kernel(
+    types.int64(ROW, _COUNTS, _COUNTS, types.int64, types.float64, _OUT_STEPS, _OUT_COUNTS),
+    fast=VECTOR,
+)
 def best_beats(
     strength: Samples,
     shortest: NDArray[np.int64],
@@ -53,15 +58,13 @@ def best_beats(
     """
     frames = strength.size
     top = longest.max()
-    width = top - floor + 1
+    # A few periods too many, that no frame allows: what is left over of a core's width is slow.
+    width = (top - floor + _WIDE) // _WIDE * _WIDE
     ring = top + 1
-    # What it costs to come to a period from its neighbours, step by step.
-    costs = np.empty((2 * _STEPS + 1, width), np.float32)
-    for k in range(2 * _STEPS + 1):
-        for i in range(width):
-            change = math.log(max(floor + i + k - _STEPS, 1) / (floor + i))
-            weight = steadiness if abs(k - _STEPS) > 1 else 0.25 * steadiness
-            costs[k, i] = weight * change * change
+    logs = np.empty(width + 2 * _STEPS, np.float32)
+    for i in range(logs.size):
+        logs[i] = math.log(max(floor + i - _STEPS, 1))
+    far = np.float32(steadiness)
     # Scores of beats at one frame, with nothing on either side; and for each frame that can
     # still be the beat before, the best score to go on from with each period, and its step.
     score = np.full(width + 2 * _STEPS, np.float32(_NEVER), np.float32)
@@ -74,30 +77,39 @@ def best_beats(
     row = 0
     for t in range(frames):
         score[:] = _NEVER
-        for period in range(shortest[t], longest[t] + 1):
+        here_strength, first = strength[t], shortest[t]
+        for period in range(first, longest[t] + 1):
             i = period - floor
-            best, step = np.float32(0), np.float32(_BEGINS)
-            if t >= period:
-                from_row = row - period
-                if from_row < 0:
-                    from_row += ring
-                best, step = leading[from_row] - np.float32(_LEAP), np.float32(_LEAPS)
-                if onward[from_row, i] > best:
-                    best, step = onward[from_row, i], came[from_row, i]
-            score[_STEPS + i] = strength[t] + best
-            steps[t, period - shortest[t]] = np.int8(step)
+            if t < period:
+                score[_STEPS + i] = here_strength
+                steps[t, period - first] = _BEGINS
+                continue
+            from_row = row - period
+            from_row = from_row + ring if from_row < 0 else from_row
+            leap = leading[from_row] - np.float32(_LEAP)
+            go = onward[from_row, i]
+            step = came[from_row, i]
+            score[_STEPS + i] = here_strength + max(go, leap)
+            steps[t, period - first] = np.int8(step if go > leap else np.float32(_LEAPS))
         here, step_here = onward[row], came[row]
-        here[:] = _NEVER
-        for k in range(2 * _STEPS + 1):
-            shifted, cost = score[k : k + width], costs[k]
-            for i in range(width):
-                value = shifted[i] - cost[i]
-                better = value > here[i]
-                here[i] = value if better else here[i]
-                step_here[i] = np.float32(k - _STEPS) if better else step_here[i]
-        last[row] = score[_STEPS : _STEPS + width]
-        lead = int(last[row].argmax())
-        leading[row] = last[row, lead]
+        for i in range(width):
+            # Unrolled by the compiler, so that neighbouring periods are compared side by side.
+            best, step = np.float32(_NEVER), np.float32(0)
+            for k in range(2 * _STEPS + 1):
+                change = logs[i + k] - logs[i + _STEPS]
+                weight = far if abs(k - _STEPS) > 1 else np.float32(0.25) * far
+                value = score[i + k] - weight * change * change
+                step = np.float32(k - _STEPS) if value > best else step
+                best = max(value, best)
+            here[i], step_here[i] = best, step
+        last_row, top_score = last[row], np.float32(_NEVER)
+        for i in range(width):
+            last_row[i] = score[i + _STEPS]
+            top_score = max(top_score, score[i + _STEPS])
+        lead = 0
+        while lead < width - 1 and last_row[lead] < top_score:
+            lead += 1
+        leading[row] = top_score
         leader[t] = floor + lead
         row = row + 1 if row + 1 < ring else 0
     end, at, period = np.float32(_NEVER), -1, 0

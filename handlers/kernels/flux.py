@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 from handlers.artifacts import Samples
 from handlers.kernels.jit import OUT_ROW, OUT_ROWS, ROW, ROWS, STATE, VECTOR, kernel
 
-_SPECTRA = types.Array(types.complex64, 2, "C", readonly=True)
 _COUNTS = types.Array(types.int64, 1, "C", readonly=True)
 _PLACES = types.Array(types.float64, 1, "C", readonly=True)
 _OUT_PLACES = types.Array(types.float64, 1, "C")
 _OFFSETS = types.Array(types.uint8, 1, "C", readonly=True)
 _OUT_OFFSETS = types.Array(types.uint8, 1, "C")
 
+#: The root of a half as the bits of a float32, for logarithms.
+_ROOT_HALF = np.int32(0x3F3504F3)
+_LOG_2, _TWICE_LOG_E = np.float32(math.log10(2)), np.float32(2 * math.log10(math.e))
 
-@kernel(types.void(_SPECTRA, _COUNTS, _COUNTS, ROW, types.boolean, OUT_ROWS), fast=VECTOR)
+
+@kernel(types.void(ROWS, _COUNTS, _COUNTS, ROW, types.boolean, OUT_ROWS), fast=VECTOR)
 def bands(
-    spectra: NDArray[np.complex64],
+    spectra: Samples,
     first: NDArray[np.int64],
     ends: NDArray[np.int64],
     weights: Samples,
@@ -31,34 +34,61 @@ def bands(
     """Weighted sums of magnitudes.
 
     Args:
-        spectra: `(frames, bins)`.
+        spectra: `(frames, 2 * bins)`, real and imaginary parts in turn.
         first: the first bin of each band, rising.
         ends: where each band's weights end in `weights`, which holds all of them in a row.
         weights: of the bins of each band.
         root: add up square roots of magnitudes.
         out: `(frames, bands)`.
     """
-    low = first.min()
+    low = first[0]
     high = first[-1] + ends[-1] - (ends[-2] if ends.size > 1 else 0)
-    size = np.empty(spectra.shape[1], np.float32)
+    size = np.empty(high - low, np.float32)
     for frame in range(spectra.shape[0]):
-        for k in range(low, high):
-            value = spectra[frame, k]
-            size[k] = math.sqrt(value.real * value.real + value.imag * value.imag)
+        # Parts from 0 on: indices that might be negative keep the compiler from going wide.
+        pairs = spectra[frame, 2 * low : 2 * high]
+        for k in range(size.size):
+            size[k] = pairs[2 * k] * pairs[2 * k] + pairs[2 * k + 1] * pairs[2 * k + 1]
+        for k in range(size.size):
+            size[k] = math.sqrt(size[k])
         if root:
-            for k in range(low, high):
+            for k in range(size.size):
                 size[k] = math.sqrt(size[k])
         start = 0
         for band in range(first.size):
+            shape = weights[start : ends[band]]
+            part = size[first[band] - low :]
             total = np.float32(0)
-            for i in range(start, ends[band]):
-                total += weights[i] * size[first[band] + i - start]
+            for i in range(shape.size):
+                total += shape[i] * part[i]
             out[frame, band] = total
             start = ends[band]
 
 
-@kernel(types.void(ROWS, types.float32, types.int64, _COUNTS, OUT_ROWS))
-def rises(size: Samples, scale: float, lag: int, groups: NDArray[np.int64], out: Samples) -> None:
+@kernel(types.void(ROWS, OUT_ROWS), fast=VECTOR)
+def balance(spectra: Samples, out: Samples) -> None:
+    """Sums of magnitudes, and of magnitudes times their bins.
+
+    Args:
+        spectra: `(frames, 2 * bins)`, real and imaginary parts in turn.
+        out: `(frames, 2)`.
+    """
+    size = np.empty(spectra.shape[1] // 2, np.float32)
+    for frame in range(spectra.shape[0]):
+        pairs = spectra[frame]
+        for k in range(size.size):
+            size[k] = pairs[2 * k] * pairs[2 * k] + pairs[2 * k + 1] * pairs[2 * k + 1]
+        total = np.float32(0)
+        moment = np.float32(0)
+        for k in range(size.size):
+            magnitude = np.float32(math.sqrt(size[k]))
+            total += magnitude
+            moment += np.float32(k) * magnitude
+        out[frame, 0], out[frame, 1] = total, moment
+
+
+@kernel(types.void(ROWS, types.float32, types.int64, _COUNTS, OUT_ROWS), fast=VECTOR)
+def rises(size: Samples, scale: float, lag: int, ends: NDArray[np.int64], out: Samples) -> None:
     """How much the level of bands rises within `lag` frames, added up by group of bands.
 
     What rises in a band is counted against the highest of it and its two neighbours:
@@ -68,25 +98,41 @@ def rises(size: Samples, scale: float, lag: int, groups: NDArray[np.int64], out:
         size: `(lag + frames, bands)` magnitudes; the first `lag` only to compare with.
         scale: magnitudes are multiplied by it and compressed to `log10(1 + x)`.
         lag: frames.
-        groups: which group a band belongs to.
+        ends: where the bands of each group end.
         out: `(groups, frames)`.
     """
     frames, count = size.shape
-    level = np.empty((frames, count), np.float32)
+    # A column of silence on either side: what rises there is counted against nothing more.
+    level = np.zeros((frames, count + 2), np.float32)
+    high = np.empty(count, np.float32)
+    bits, mantissa = high.view(np.int32), np.empty(count, np.int32)
+    reduced = mantissa.view(np.float32)
     for frame in range(frames):
         for band in range(count):
-            level[frame, band] = math.log10(np.float32(1) + scale * size[frame, band])
-    out[:] = 0
-    for frame in range(lag, frames):
+            high[band] = np.float32(1) + scale * size[frame, band]
         for band in range(count):
-            before = level[frame - lag, band]
-            if band > 0:
-                before = max(before, level[frame - lag, band - 1])
-            if band < count - 1:
-                before = max(before, level[frame - lag, band + 1])
-            rise = level[frame, band] - before
-            if rise > 0:
-                out[groups[band], frame - lag] += rise
+            # x = 2 ** e * m, with m from the root of a half to the root of two.
+            above = bits[band] - _ROOT_HALF
+            mantissa[band] = (above & 0x7FFFFF) + _ROOT_HALF
+            bits[band] = above >> 23
+        for band in range(count):
+            # log(m) = 2 atanh(s), to 3e-8.
+            s = (reduced[band] - np.float32(1)) / (reduced[band] + np.float32(1))
+            q = s * s
+            series = np.float32(1 / 7) * q + np.float32(1 / 5)
+            series = (series * q + np.float32(1 / 3)) * q + np.float32(1)
+            exponent = np.float32(bits[band])
+            level[frame, band + 1] = exponent * _LOG_2 + s * series * _TWICE_LOG_E
+    for frame in range(lag, frames):
+        now, then = level[frame], level[frame - lag]
+        start = 0
+        for group in range(out.shape[0]):
+            total = np.float32(0)
+            for band in range(start, ends[group]):
+                before = max(then[band], then[band + 1], then[band + 2])
+                total += max(now[band + 1] - before, np.float32(0))
+            out[group, frame - lag] = total
+            start = ends[group]
 
 
 @kernel(types.void(ROW, types.int64, STATE, OUT_ROW, _OUT_OFFSETS))

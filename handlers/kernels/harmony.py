@@ -7,9 +7,34 @@ from numba import types
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.kernels.jit import OUT_ROWS, ROW, ROWS, STATE, VECTOR, kernel
+from handlers.kernels.jit import OUT_ROW, OUT_ROWS, ROW, ROWS, STATE, VECTOR, kernel
 
 _SPECTRA = types.Array(types.complex64, 2, "C", readonly=True)
+
+
+@kernel(types.void(ROW, ROW, OUT_ROW), fast=VECTOR)
+def halved(samples: Samples, taps: Samples, out: Samples) -> None:
+    """Every second sample of a sound that a half-band filter has passed.
+
+    Args:
+        samples: `2 * out.size - 1`, and `2 * taps.size - 1` more on either side.
+        taps: of the filter, at 1, 3, 5, ... samples from its middle, which is a half; those
+            between are zero.
+        out: what is kept.
+    """
+    # Apart, so that neighbours in memory are summed side by side.
+    beside = np.empty(out.size + 2 * taps.size - 1, np.float32)
+    for i in range(beside.size):
+        beside[i] = samples[2 * i]
+    middle = 2 * taps.size - 1
+    for i in range(out.size):
+        out[i] = np.float32(0.5) * samples[2 * i + middle]
+    for k in range(taps.size):
+        before = beside[taps.size - 1 - k : taps.size - 1 - k + out.size]
+        after = beside[taps.size + k : taps.size + k + out.size]
+        weight = taps[k]
+        for i in range(out.size):
+            out[i] += weight * (before[i] + after[i])
 
 
 @kernel(types.void(_SPECTRA, types.int64, types.int64, types.float64, STATE))
@@ -46,35 +71,36 @@ def mistuning(
             turn[1] += here * np.sin(angle)
 
 
-@kernel(types.void(ROWS, ROW, OUT_ROWS), fast=VECTOR)
-def standing_out(spectra: Samples, window: Samples, out: Samples) -> None:
+@kernel(types.void(ROWS, types.int64, OUT_ROWS))
+def standing_out(spectra: Samples, reach: int, out: Samples) -> None:
     """What of each spectrum stands out of its surroundings, in their standard deviations.
 
     Args:
         spectra: `(frames, bins)`.
-        window: weights of the surroundings, an odd number.
+        reach: bins to either side that are looked at, fewer at the ends; the nearer half
+            of them counts twice.
         out: as `spectra`; 0 where a bin is not above the mean around it.
     """
+    # Two boxes, one in the other, are as good as a Hamming window and need running sums only;
+    # a single one is not: partials at its edges come and go.
     bins = spectra.shape[1]
-    half = window.shape[0] // 2
+    total = np.zeros(bins + 1)
+    square = np.zeros(bins + 1)
+    near = reach // 2
     for frame in range(spectra.shape[0]):
-        row = spectra[frame]
         for k in range(bins):
-            low, high = max(0, k - half), min(bins, k + half + 1)
-            weight = np.float32(0)
-            mean = np.float32(0)
-            square = np.float32(0)
-            for i in range(low, high):
-                w = window[i - k + half]
-                weight += w
-                mean += w * row[i]
-                square += w * row[i] * row[i]
-            mean /= weight
-            above = row[k] - mean
-            variance = square / weight - mean * mean
-            out[frame, k] = (
-                above / np.sqrt(variance) if above > 0 and variance > np.float32(1e-16) else 0
-            )
+            value = np.float64(spectra[frame, k])
+            total[k + 1] = total[k] + value
+            square[k + 1] = square[k] + value * value
+        for k in range(bins):
+            low, high = max(0, k - reach), min(bins, k + reach + 1)
+            inner, outer = max(0, k - near), min(bins, k + near + 1)
+            count = high - low + outer - inner
+            mean = (total[high] - total[low] + total[outer] - total[inner]) / count
+            mean_square = (square[high] - square[low] + square[outer] - square[inner]) / count
+            variance = mean_square - mean * mean
+            above = spectra[frame, k] - mean
+            out[frame, k] = above / np.sqrt(variance) if above > 0 and variance > 1e-16 else 0.0
 
 
 @kernel(types.void(ROWS, ROWS, types.int64, OUT_ROWS), fast=VECTOR)

@@ -49,8 +49,10 @@ def salient(
         apart = (69 + 12 * np.log2(fmin / 440) + 12 * i / _STEPS - _MIDDLE) / _WIDTH
         weight[i] = np.exp(-0.5 * apart * apart)
     share = np.empty(_PARTIALS + 1)
+    lower = np.empty(_PARTIALS + 1)
     for partial in range(1, _PARTIALS + 1):
         share[partial] = _SHARE ** (partial - 1)
+        lower[partial] = _STEPS * np.log2(partial)
     size = np.empty(bins)
     sums = np.empty(steps)
     for frame in range(spectra.shape[0]):
@@ -73,14 +75,16 @@ def salient(
             bend = a - 2 * b + c
             freq = bin_hz * (k + (0.5 * (a - c) / bend if bend < 0 else 0.0))
             loud = here**_POWER * (freq / (freq + _SOFT_HZ))
+            first = _STEPS * np.log2(freq / fmin)
             for partial in range(1, _PARTIALS + 1):
-                place = _STEPS * np.log2(freq / partial / fmin)
+                place = first - lower[partial]
                 if place < -_REACH:
                     break
                 low = max(0, int(np.ceil(place - _REACH)))
                 high = min(steps - 1, int(np.floor(place + _REACH)))
                 for i in range(low, high + 1):
-                    near = np.cos(0.5 * np.pi * (i - place) / _REACH)
+                    apart = (i - place) / _REACH
+                    near = 1 - apart * apart
                     sums[i] += loud * share[partial] * near * near
         for i in range(steps):
             sums[i] *= weight[i]

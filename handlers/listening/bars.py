@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handlers.listening.color import COLOR_RATE
+from handlers.listening.color import CHROMA_RATE
 from handlers.listening.flux import FRAME_RATE
 from handlers.listening.pulse import Accents, around
 
@@ -67,7 +67,7 @@ def bars(beats: NDArray[np.int64], heard: Accents, compound: float) -> Bars:
 
 def _odds(beats: NDArray[np.int64], heard: Accents) -> NDArray[np.float64]:
     rises = around(np.minimum(heard.bands, 4), 2)
-    color = np.rint(beats / FRAME_RATE * COLOR_RATE).astype(np.int64)
+    color = np.rint(beats / FRAME_RATE * CHROMA_RATE).astype(np.int64)
     change = around(heard.harmony[None].astype(np.float32), 2)[0]
     rows = np.vstack((
         change[np.clip(color, 0, change.size - 1)],

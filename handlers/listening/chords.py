@@ -61,7 +61,7 @@ _SEVENTH = 0.09
 _COMPRESSION = 3.0
 #: How much better a chord has to be, in frames' worth of cosine, for a change: where no beats
 #: are known, and where they are sure: on downbeats, on other beats, between beats.
-_CHANGE, _ON_DOWNBEAT, _ON_BEAT, _OFF_BEAT = 3.0, 2.0, 4.0, 8.0
+_CHANGE, _ON_DOWNBEAT, _ON_BEAT, _OFF_BEAT = 2.0, 1.3, 2.6, 5.2
 #: How much a chord's frequency in the key counts, per frame.
 _CONTEXT = 0.03
 #: A frame this far below the loudest one is silent.
@@ -279,9 +279,11 @@ def _chords(heard: Heard) -> tuple[Span, ...]:
     path = _decoded(harmony, change, prior)
     edges = np.flatnonzero(np.diff(path)) + 1
     bounds = [0, *edges.tolist(), len(path)]
-    # A frame is the middle of what it tells of, and a change on a beat is where the beat is.
-    times = [beats.get(at, max(0.0, (at - 0.5) / FRAME_RATE)) for at in bounds]
-    times[0], times[-1] = 0.0, heard.duration
+    times = [
+        0.0,
+        *(beats[at] if at in beats else _between(harmony, path, at, prior) for at in bounds[1:-1]),
+        heard.duration,
+    ]
     spans = []
     for number, first in enumerate(bounds[:-1]):
         state = int(path[first])
@@ -298,6 +300,15 @@ def _chords(heard: Heard) -> tuple[Span, ...]:
                 )
             )
     return tuple(spans)
+
+
+def _between(harmony: Harmony, path: NDArray[np.int32], at: int, prior: Samples) -> float:
+    """When the chord of frame `at - 1` gives way to that of frame `at`, in seconds."""
+    before, after = (_scores(harmony, k, k + 1, prior)[0] for k in (at - 1, at))
+    lead = float(before[path[at - 1]] - before[path[at]])
+    lag = float(after[path[at]] - after[path[at - 1]])
+    share = lead / (lead + lag) if lead > 0 and lag > 0 else 0.5
+    return (at - 1 + share) / FRAME_RATE
 
 
 def _changes(pulse: Pulse, frames: int) -> tuple[NDArray[np.float32], dict[int, float]]:

@@ -2,69 +2,91 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.hearing import MONO, MONO_RATE, Form, Listened
+from handlers.hearing import Form, Listened
+from handlers.listening.flux import BANDS, FRAME_RATE, band_centers
 from handlers.listening.frames import Bands
+from handlers.listening.half import HALF, HALF_RATE
 
-_SIZE, _HOP, _BATCH = 4096, 1024, 32
-COLOR_RATE = MONO_RATE / _HOP
-"""Frames per second."""
+_SIZE, _HOP, _BATCH = 2048, 512, 32
+CHROMA_RATE = HALF_RATE / _HOP
+"""Frames of `CHROMA` per second."""
+
+#: Frames of `BANDS` that one of `TIMBRE` is the mean of.
+_JOINED = 5
+TIMBRE_RATE = FRAME_RATE / _JOINED
+"""Frames of `TIMBRE` per second."""
 
 #: MIDI notes, 62 Hz to 2 kHz: below, bins are wider than semitones; above are overtones.
 _LOWEST, _HIGHEST = 35, 95
+_OCTAVES = _HIGHEST // 12 - _LOWEST // 12 + 1
 _TIMBRES = 16
 _TIMBRE_HZ = (50.0, 10000.0)
 
 
-@dataclass(frozen=True)
-class Color:
-    """What `COLOR` hears; frame `k` is centred on `k / COLOR_RATE` seconds."""
-
-    #: Pitch classes from C up, float32 `(frames, 12)`, compressed by a square root.
-    chroma: Samples
-    #: Magnitudes of 16 bands from 50 Hz to 10 kHz, float32 `(frames, 16)`.
-    timbre: Samples
-
-
-class _Listener:
+class _Chroma:
     def __init__(self, _form: Form) -> None:
         from handlers.listening.frames import Frames
         from handlers.spectral import hann
 
         self._frames = Frames(_SIZE, _HOP, _BATCH)
         self._window = hann(_SIZE)
-        self._semitones, self._bands = _semitones(), _bands()
+        self._windowed = np.empty((_BATCH, _SIZE), np.float32)
+        self._semitones = _semitones()
         self._chroma = [np.zeros((0, 12), np.float32)]
-        self._timbre = [np.zeros((0, _TIMBRES), np.float32)]
 
     def add(self, piece: Samples) -> None:
         for frames in self._frames.add(piece):
             self._heard(frames)
 
-    def done(self) -> Color:
+    def done(self) -> Samples:
         for frames in self._frames.end():
             self._heard(frames)
-        return Color(np.concatenate(self._chroma), np.concatenate(self._timbre))
+        return np.concatenate(self._chroma)
 
     def _heard(self, frames: Samples) -> None:
         from scipy import fft
 
-        spectra = np.asarray(fft.rfft(frames * self._window, axis=1))
+        windowed = np.multiply(frames, self._window, out=self._windowed[: len(frames)])
+        spectra = np.asarray(fft.rfft(windowed, axis=1))
         notes = self._semitones.of_spectra(spectra, root=True)
-        chroma = np.zeros((len(notes), 12), np.float32)
-        for note in range(notes.shape[1]):
-            chroma[:, (_LOWEST + note) % 12] += notes[:, note]
-        self._chroma.append(chroma)
-        self._timbre.append(self._bands.of_spectra(spectra))
+        padded = np.zeros((len(notes), _OCTAVES, 12), np.float32)
+        padded.reshape(len(notes), -1)[:, _LOWEST % 12 : _LOWEST % 12 + notes.shape[1]] = notes
+        self._chroma.append(padded.sum(axis=1))
 
 
+class _Timbre:
+    """Bands of a semitone joined to sixteen, and frames to fewer."""
+
+    def __init__(self, _form: Form) -> None:
+        edges = np.geomspace(*_TIMBRE_HZ, _TIMBRES + 1)
+        which = np.searchsorted(edges, band_centers(), side="right") - 1
+        self._joins = (which[:, None] == np.arange(_TIMBRES)).astype(np.float32)
+        self._waiting = np.zeros((0, which.size), np.float32)
+        self._made = [np.zeros((0, _TIMBRES), np.float32)]
+
+    def add(self, piece: Samples) -> None:
+        known = np.concatenate((self._waiting, piece))
+        count = len(known) // _JOINED
+        whole = known[: count * _JOINED].reshape(count, _JOINED, len(self._joins))
+        self._made.append(np.asarray(whole.mean(axis=1) @ self._joins))
+        self._waiting = known[count * _JOINED :]
+
+    def done(self) -> Samples:
+        if len(self._waiting):
+            self._made.append(self._waiting.mean(axis=0, keepdims=True) @ self._joins)
+        return np.concatenate(self._made)
+
+
+@cache
 def _semitones() -> Bands:
     """Notes from `_LOWEST` to `_HIGHEST`; a bin counts less, the further it lies from a note."""
-    hertz = np.arange(1, _SIZE // 2 + 1) * MONO_RATE / _SIZE
+    hertz: NDArray[np.float64] = np.arange(1, _SIZE // 2 + 1) * HALF_RATE / _SIZE
     pitch = 69 + 12 * np.log2(hertz / 440)
     rows = []
     for note in range(_LOWEST, _HIGHEST + 1):
@@ -73,12 +95,14 @@ def _semitones() -> Bands:
     return Bands.of(rows)
 
 
-def _bands() -> Bands:
-    hertz = np.arange(_SIZE // 2 + 1) * MONO_RATE / _SIZE
-    edges = np.geomspace(*_TIMBRE_HZ, _TIMBRES + 1)
-    band = np.searchsorted(edges, hertz, side="right") - 1
-    return Bands.of([(band == k).astype(np.float32) for k in range(_TIMBRES)])
+CHROMA: Listened[Samples] = Listened("chroma", version=1, stage=HALF, begin=_Chroma)
+"""Pitch classes from C up, float32 `(frames, 12)`, compressed by a square root.
 
+Frame `k` is centred on `k / CHROMA_RATE` seconds.
+"""
 
-COLOR = Listened("color", version=1, stage=MONO, begin=_Listener)
-"""Chroma and timbre, 21.5 times a second."""
+TIMBRE: Listened[Samples] = Listened("timbre", version=1, stage=BANDS, begin=_Timbre)
+"""Magnitudes of 16 bands from 50 Hz to 10 kHz, float32 `(frames, 16)`.
+
+Frame `k` begins at `k / TIMBRE_RATE` seconds.
+"""

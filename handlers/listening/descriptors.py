@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
 from handlers.hearing import MONO, MONO_RATE, Form, Listened
@@ -21,7 +22,7 @@ class _Centroid:
 
         self._frames = Frames(_SIZE, 2 * _HOP, _BATCH)
         self._window = hann(_SIZE)
-        self._hertz = np.fft.rfftfreq(_SIZE, 1 / MONO_RATE)
+        self._windowed = np.empty((_BATCH, _SIZE), np.float32)
         self._total, self._count = 0.0, 0
 
     def add(self, piece: Samples) -> None:
@@ -31,11 +32,15 @@ class _Centroid:
     def _heard(self, frames: Samples) -> None:
         from scipy import fft
 
-        sizes = np.abs(fft.rfft(frames * self._window, axis=1))
-        all_of_it = sizes.sum(axis=1)
-        sounding = all_of_it > 1e-6
-        self._total += float(((sizes @ self._hertz)[sounding] / all_of_it[sounding]).sum())
-        self._count += int(sounding.sum())
+        from handlers.kernels.flux import balance
+
+        windowed = np.multiply(frames, self._window, out=self._windowed[: len(frames)])
+        spectra = np.asarray(fft.rfft(windowed, axis=1))
+        sizes = np.empty((len(spectra), 2), np.float32)
+        balance(spectra.view(np.float32), sizes)
+        sounding = sizes[sizes[:, 0] > 1e-6].astype(np.float64)
+        self._total += float((sounding[:, 1] / sounding[:, 0]).sum()) * MONO_RATE / _SIZE
+        self._count += len(sounding)
 
     def done(self) -> float | None:
         for frames in self._frames.end():
@@ -47,21 +52,27 @@ class _Rms:
     """The root-mean-square level, averaged over frames."""
 
     def __init__(self, _form: Form) -> None:
-        self._frames = Frames(_SIZE, _HOP, _BATCH)
-        self._total, self._count = 0.0, 0
+        self._rest = np.zeros(0, np.float32)
+        self._energies: list[NDArray[np.float32]] = []
+        self._samples = 0
 
     def add(self, piece: Samples) -> None:
-        for frames in self._frames.add(piece):
-            self._heard(frames)
-
-    def _heard(self, frames: Samples) -> None:
-        self._total += float(np.sqrt(np.einsum("fn,fn->f", frames, frames) / _SIZE).sum())
-        self._count += len(frames)
+        known = np.concatenate((self._rest, piece))
+        hops = known[: known.size // _HOP * _HOP].reshape(-1, _HOP)
+        self._energies.append(np.einsum("fn,fn->f", hops, hops))
+        self._rest = known[hops.size :]
+        self._samples += piece.size
 
     def done(self) -> float:
-        for frames in self._frames.end():
-            self._heard(frames)
-        return self._total / self._count if self._count else 0.0
+        if not self._samples:
+            return 0.0
+        count = self._samples // _HOP + 1
+        # A frame is centred on a hop's beginning: as many hops before as after.
+        reach = _SIZE // _HOP // 2
+        self.add(np.zeros(-self._samples % _HOP, np.float32))
+        hops = np.pad(np.concatenate(self._energies), reach).astype(np.float64)
+        frames = np.convolve(hops, np.ones(2 * reach), "valid")[:count]
+        return float(np.sqrt(np.maximum(frames, 0) / _SIZE).mean())
 
 
 class _Crossings:

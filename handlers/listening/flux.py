@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.hearing import MONO, MONO_RATE, Form, Listened
+from handlers.hearing import MONO, MONO_RATE, Derived, Form, Listened, Stage
 from handlers.listening.frames import Bands
 
 SIZE, HOP = 1024, 220
@@ -64,6 +66,7 @@ def group_of_bands() -> NDArray[np.int64]:
     return np.searchsorted(GROUPS_HZ, band_centers(), side="right").astype(np.int64)
 
 
+@cache
 def _triangles() -> Bands:
     """Triangles between the neighbours' centers; one bin where these lie too close."""
     centers = band_centers()
@@ -79,37 +82,66 @@ def _triangles() -> Bands:
     return Bands.of(rows)
 
 
-class Riser:
-    """Turns magnitudes of bands, batch after batch, into rises."""
+class _Bander:
+    """Magnitudes of the bands, `(frames, bands)`; all batches but the last have 128 frames."""
 
-    def __init__(self) -> None:
-        self._groups = group_of_bands()
-        self._before = np.zeros((_LAG, self._groups.size), np.float32)
-        self._loudest = _SILENCE
-
-    def add(self, sizes: Samples) -> Samples:
-        """`(frames, bands)` to `(4, frames)`; all batches but the last have 128 frames."""
-        from handlers.kernels.flux import rises
-
-        peak = float(sizes.max(initial=0))
-        self._loudest = max(self._loudest * _FORGET, peak, _SILENCE)
-        known = np.concatenate((self._before, sizes))
-        out = np.empty((len(GROUPS_HZ) + 1, len(sizes)), np.float32)
-        rises(known, _COMPRESSION / self._loudest, _LAG, self._groups, out)
-        self._before = known[-_LAG:]
-        return out
-
-
-class _Listener:
     def __init__(self, _form: Form) -> None:
         from handlers.listening.frames import Frames
         from handlers.spectral import hann
 
+        self.form = Form(FRAME_RATE, band_centers().size)
         self._frames = Frames(SIZE, HOP, _BATCH)
         self._window = hann(SIZE)
+        self._windowed = np.empty((_BATCH, SIZE), np.float32)
         self._bands = _triangles()
-        self._riser = Riser()
-        self._rises = [np.zeros((len(GROUPS_HZ) + 1, 0), np.float32)]
+
+    def add(self, piece: Samples) -> Iterator[Samples]:
+        """What can be said after this piece."""
+        yield from map(self._heard, self._frames.add(piece))
+
+    def end(self) -> Iterator[Samples]:
+        """The rest."""
+        yield from map(self._heard, self._frames.end())
+
+    def _heard(self, frames: Samples) -> Samples:
+        from scipy import fft
+
+        windowed = np.multiply(frames, self._window, out=self._windowed[: len(frames)])
+        return self._bands.of_spectra(np.asarray(fft.rfft(windowed, axis=1)))
+
+
+BANDS = Stage("bands", MONO, _Bander)
+"""Magnitudes of bands a semitone wide, float32 `(n, bands)`, a hundred times a second."""
+
+
+class _Riser:
+    """Turns magnitudes of bands, batch after batch, into rises."""
+
+    def __init__(self, _form: Form) -> None:
+        self._ends = np.cumsum(np.bincount(group_of_bands())).astype(np.int64)
+        self._before = np.zeros((_LAG, self._ends[-1]), np.float32)
+        self._loudest = _SILENCE
+        self._rises = [np.zeros((self._ends.size, 0), np.float32)]
+
+    def add(self, piece: Samples) -> None:
+        """The next `(frames, bands)`; all but the last have 128 frames."""
+        from handlers.kernels.flux import rises
+
+        peak = float(piece.max(initial=0))
+        self._loudest = max(self._loudest * _FORGET, peak, _SILENCE)
+        known = np.concatenate((self._before, piece))
+        out = np.empty((self._ends.size, len(piece)), np.float32)
+        rises(known, _COMPRESSION / self._loudest, _LAG, self._ends, out)
+        self._before = known[-_LAG:]
+        self._rises.append(out)
+
+    def done(self) -> Samples:
+        """All rises, `(4, frames)`."""
+        return np.concatenate(self._rises, axis=1)
+
+
+class _Energies:
+    def __init__(self, _form: Form) -> None:
         self._rest = np.zeros(0, np.float32)
         self._state = np.zeros(1)
         self._energy = [np.zeros(0, np.float32)]
@@ -118,8 +150,6 @@ class _Listener:
     def add(self, piece: Samples) -> None:
         from handlers.kernels.flux import energies
 
-        for frames in self._frames.add(piece):
-            self._heard(frames)
         samples = np.concatenate((self._rest, piece)) if self._rest.size else piece
         count = samples.size // ENERGY_HOP
         out, offsets = np.empty(count, np.float32), np.empty(count, np.uint8)
@@ -128,23 +158,20 @@ class _Listener:
         self._offsets.append(offsets)
         self._rest = samples[count * ENERGY_HOP :]
 
-    def done(self) -> Flux:
-        for frames in self._frames.end():
-            self._heard(frames)
-        return Flux(
-            np.concatenate(self._rises, axis=1),
-            np.concatenate(self._energy),
-            np.concatenate(self._offsets),
-        )
-
-    def _heard(self, frames: Samples) -> None:
-        from scipy import fft
-
-        spectra = np.asarray(fft.rfft(frames * self._window, axis=1))
-        self._rises.append(self._riser.add(self._bands.of_spectra(spectra)))
+    def done(self) -> tuple[Samples, NDArray[np.uint8]]:
+        return np.concatenate(self._energy), np.concatenate(self._offsets)
 
 
-FLUX = Listened("flux", version=1, stage=MONO, begin=_Listener)
+_RISES: Listened[Samples] = Listened("rises", version=2, stage=BANDS, begin=_Riser)
+_ENERGIES: Listened[tuple[Samples, NDArray[np.uint8]]] = Listened(
+    "energies", version=1, stage=MONO, begin=_Energies
+)
+FLUX = Derived(
+    "flux",
+    version=2,
+    needs=(_RISES, _ENERGIES),
+    compute=lambda heard: Flux(heard[_RISES], *heard[_ENERGIES]),
+)
 """Rises by group of bands, and the energy of attacks.
 
 Source: S. Böck and G. Widmer, "Maximum Filter Vibrato Suppression for Onset Detection",

@@ -46,9 +46,16 @@ class Frames:
             self._have -= self._batch * self._hop
 
     def _views(self) -> Samples:
-        self._waiting = [np.concatenate(self._waiting)]
-        pieces = np.lib.stride_tricks.sliding_window_view(self._waiting[0], self._size)
-        return pieces[:: self._hop]
+        samples = np.concatenate(self._waiting)
+        self._waiting = [samples]
+        count = max(0, (samples.size - self._size) // self._hop + 1)
+        # A hundredth of the time of `sliding_window_view`.
+        step = samples.itemsize
+        pieces: Samples = np.ndarray(
+            (count, self._size), np.float32, samples, strides=(self._hop * step, step)
+        )
+        pieces.flags.writeable = False
+        return pieces
 
 
 @dataclass(frozen=True)
@@ -75,5 +82,5 @@ class Bands:
         from handlers.kernels.flux import bands
 
         out = np.empty((len(spectra), self.first.size), np.float32)
-        bands(spectra, self.first, self.ends, self.weights, root, out)
+        bands(spectra.view(np.float32), self.first, self.ends, self.weights, root, out)
         return out

@@ -74,6 +74,25 @@ LOUDNESS = Listened("loudness", version=1, stage=SOUND, begin=_Meter)
 """Loudness by ITU-R BS.1770-5, EBU Tech 3341 and 3342, with true and sample peak."""
 
 
+class _Integrated:
+    def __init__(self, form: Form) -> None:
+        from handlers.kernels.loudness import Meter
+
+        self._meter = Meter(round(form.rate), form.channels, true_peak=False)
+
+    def add(self, piece: Samples) -> None:
+        self._meter.add(piece)
+
+    def done(self) -> float | None:
+        return self._meter.integrated
+
+
+INTEGRATED: Listened[float | None] = Listened(
+    "integrated loudness", version=1, stage=SOUND, begin=_Integrated
+)
+"""That of the whole in LUFS, as in `LOUDNESS` but at a third of the work; None for silence."""
+
+
 class _Rms:
     def __init__(self, form: Form, hop: int) -> None:
         from handlers.kernels.steps import Steps, add_energies

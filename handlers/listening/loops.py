@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.listening.color import COLOR_RATE, Color
+from handlers.listening.color import CHROMA_RATE, TIMBRE_RATE
 from handlers.listening.rhythm import Pulse
 
 #: Bars; longer loops are not looked for, nor starts beyond the first so many bars.
@@ -29,13 +29,15 @@ class Loop:
     score: float
 
 
-def loops(pulse: Pulse, color: Color, duration: float, least: int, most: int) -> list[Loop]:
+def loops(
+    pulse: Pulse, chroma: Samples, timbre: Samples, duration: float, least: int, most: int
+) -> list[Loop]:
     """At most `most` loops of `least` bars or more, best first, no two nearly the same."""
     downbeats = pulse.downbeats
     bars = len(downbeats) - 1
     if bars < least:
         return []
-    alike = _bars(downbeats, color)
+    alike = _bars(downbeats, chroma, timbre)
     found: list[tuple[float, float, int, int]] = []
     for length in range(least, min(bars, _LONGEST) + 1):
         starts = np.arange(min(bars - length + 1, _STARTS))
@@ -63,17 +65,19 @@ def loops(pulse: Pulse, color: Color, duration: float, least: int, most: int) ->
     return kept
 
 
-def _bars(downbeats: NDArray[np.float64], color: Color) -> Samples:
+def _bars(downbeats: NDArray[np.float64], chroma: Samples, timbre: Samples) -> Samples:
     """Harmony and timbre of each bar, `(bars, features)`, each half of unit length."""
-    chroma = color.chroma - color.chroma.mean(axis=1, keepdims=True)
-    level = np.log1p(color.timbre / (1e-3 * color.timbre.max() + 1e-9))
-    timbre = level - level.mean(axis=0)
+    level = np.log1p(timbre / (1e-3 * timbre.max(initial=0) + 1e-9))
+    heard = (
+        (chroma - chroma.mean(axis=1, keepdims=True), CHROMA_RATE),
+        (level - level.mean(axis=0), TIMBRE_RATE),
+    )
     parts = _PARTS * 4
     edges = downbeats[:-1, None] + np.diff(downbeats)[:, None] * np.arange(parts) / parts
     edges = np.append(edges.ravel(), downbeats[-1])
-    at = np.clip(np.rint(edges * COLOR_RATE).astype(np.int64), 0, len(chroma))
     rows = []
-    for values in (chroma, timbre):
+    for values, rate in heard:
+        at = np.clip(np.rint(edges * rate).astype(np.int64), 0, len(values))
         total = np.cumsum(np.pad(values.astype(np.float64), ((1, 0), (0, 0))), axis=0)
         count = np.maximum(np.diff(at), 1)[:, None]
         means = ((total[at[1:]] - total[at[:-1]]) / count).reshape(len(downbeats) - 1, -1)

@@ -29,6 +29,8 @@ from handlers.listening.pitch import (
 )
 
 _SIZE, _BATCH = 2048, 64
+#: A mix is looked at at every second frame: its pitches are not told apart so fast.
+_EVERY = 2
 #: The most salient pitches of a frame, and how much more the stronger ones count.
 _CANDIDATES, _CONTRAST = 6, 2.0
 #: Share of the chances that there is no pitch at all, and costs as for a single voice.
@@ -46,9 +48,9 @@ class _Leader:
 
         # A frame looks ahead: what the first ones would look at before the sound is left out.
         self._skip = round(AHEAD_S * MONO_RATE)
-        self._frames = Frames(_SIZE, HOP, _BATCH)
-        self._samples = 0
+        self._frames = Frames(_SIZE, _EVERY * HOP, _BATCH)
         self._window = hann(_SIZE) * np.float32(4 / _SIZE)
+        self._samples = 0
         self._range = (max(fmin, LOWEST_HZ), min(fmax, HIGHEST_HZ))
         self._hertz: list[Samples] = []
         self._strength: list[Samples] = []
@@ -77,7 +79,7 @@ class _Leader:
     def done(self) -> Contour:
         from handlers.kernels.pitch import pitch_path
 
-        count = self._samples // HOP + 1 if self._samples else 0
+        count = self._samples // (_EVERY * HOP) + 1 if self._samples else 0
         for frames in (*self._frames.add(np.zeros(_SIZE, np.float32)), *self._frames.end()):
             self._heard(frames)
         none = np.zeros((0, _CANDIDATES), np.float32)
@@ -93,7 +95,12 @@ class _Leader:
         known = heard[pitched]
         least = float(known.mean() - _HEARD * known.std()) if known.size else 0.0
         guess = filled(found[at, np.maximum(path, 0)], pitched)
-        return Contour(guess, pitched & (heard > least), heard, heard)
+        # As many frames as for a single voice.
+        single = self._samples // HOP + 1 if self._samples else 0
+        hertz, voiced, stands_out = (
+            np.repeat(row, _EVERY)[:single] for row in (guess, pitched & (heard > least), heard)
+        )
+        return Contour(hertz, voiced, stands_out, stands_out)
 
 
 @lru_cache(maxsize=32)
@@ -104,7 +111,7 @@ def leading(fmin: float = 65.0, fmax: float = 2093.0) -> Listened[Contour]:
     """
     return Listened(
         f"leading pitch {fmin:g} to {fmax:g} Hz",
-        version=1,
+        version=2,
         stage=MONO,
         begin=lambda form: _Leader(form, fmin, fmax),
     )

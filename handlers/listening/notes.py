@@ -18,20 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.hearing import MONO, MONO_RATE, Form, Listened
+from handlers.hearing import Form, Listened
 from handlers.listening.frames import Bands, Frames
+from handlers.listening.half import HALF, HALF_RATE
 
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 """Pitch classes, sharps only."""
 
-RATE = MONO_RATE // 2
-SIZE = 4096
-HOP = 512
-FRAME_RATE = RATE / HOP
-"""Spectra per second: 21.5, each over 372 ms."""
+_SIZE, _HOP, _BATCH = 4096, 1024, 32
+FRAME_RATE = HALF_RATE / _HOP
+"""Spectra per second: 10.8, each over 372 ms."""
 
-_BATCH = 64
-_BIN_HZ = RATE / SIZE
+_BIN_HZ = HALF_RATE / _SIZE
 _TUNED_BINS = (round(110 / _BIN_HZ), round(1760 / _BIN_HZ))
 """Where the tuning is told: lower bins are too wide for it, higher partials out of tune."""
 _PER_SEMITONE = 3
@@ -51,7 +49,7 @@ def _scale() -> Bands:
 
     At the low end, where bins are further apart than that, they are as wide as two bins.
     """
-    bins = np.arange(SIZE // 2 + 1)
+    bins = np.arange(_SIZE // 2 + 1)
     rows = []
     for note in _SCALE:
         middle = float(hertz(note)) / _BIN_HZ
@@ -87,7 +85,7 @@ def note_spectra(cents: int) -> Samples:
 
     Each partial has `_ROLLOFF` of the one before (Mauch and Dixon).
     """
-    bins = np.arange(SIZE // 2 + 1)
+    bins = np.arange(_SIZE // 2 + 1)
     spectra = np.zeros((NOTES.size, bins.size), np.float32)
     for row, note in zip(spectra, NOTES, strict=True):
         for partial in range(1, _PARTIALS + 1):
@@ -131,21 +129,18 @@ _BASS = (1 - _ramp(45, 57)).astype(np.float32)
 _TREBLE = (_ramp(43, 55) * (1 - _ramp(70, 88))).astype(np.float32)
 #: How many frames are held until their tuning is settled: two minutes.
 _HELD = 40 * _BATCH
-#: Width of what a bin has to stand out of: 7 semitones to each side, fading.
-_SURROUNDINGS = 43
+#: Steps of the scale that a bin has to stand out of, on either side: seven semitones.
+_SURROUNDINGS = 21
 
 
 class _Hearing:
     """Collects the frames of a stretch, tunes, and turns them into chroma."""
 
-    def __init__(self, form: Form) -> None:
-        import soxr
-
+    def __init__(self, _form: Form) -> None:
         from handlers.spectral import hann
 
-        self._half = soxr.ResampleStream(form.rate, RATE, 1, dtype="float32")
-        self._frames = Frames(SIZE, HOP, _BATCH)
-        self._window = hann(SIZE) * np.float32(4 / SIZE)
+        self._frames = Frames(_SIZE, _HOP, _BATCH)
+        self._window = hann(_SIZE) * np.float32(4 / _SIZE)
         self._turn = np.zeros(2)
         self._total = np.zeros(2)
         self._held: list[Samples] = []
@@ -155,7 +150,7 @@ class _Hearing:
         self._level: list[Samples] = []
 
     def add(self, piece: Samples) -> None:
-        for frames in self._frames.add(self._half.resample_chunk(piece)):
+        for frames in self._frames.add(piece):
             self._heard(frames)
 
     def _heard(self, frames: Samples) -> None:
@@ -164,7 +159,7 @@ class _Hearing:
         from handlers.kernels.harmony import mistuning
 
         # Always as many, so that each is computed in the same way whatever the blocks were.
-        windowed = np.zeros((_BATCH, SIZE), np.float32)
+        windowed = np.zeros((_BATCH, _SIZE), np.float32)
         np.multiply(frames, self._window, out=windowed[: len(frames)])
         spectra = np.asarray(fft.rfft(windowed, axis=1))[: len(frames)]
         turn = np.zeros(2)
@@ -184,10 +179,9 @@ class _Hearing:
 
         dictionary = note_spectra(5 * round(_cents(self._turn) / 5))
         gram = dictionary @ dictionary.T
-        window = np.hamming(_SURROUNDINGS).astype(np.float32)
         for scale in self._held:
             sharp = np.empty_like(scale)
-            standing_out(loudness(scale), window, sharp)
+            standing_out(loudness(scale), _SURROUNDINGS, sharp)
             notes = np.empty((scale.shape[0], NOTES.size), np.float32)
             explained(gram, sharp @ dictionary.T, 60, notes)
             self._treble.append(_folded(notes * _TREBLE))
@@ -195,8 +189,7 @@ class _Hearing:
         self._held, self._count = [], 0
 
     def done(self) -> Harmony:
-        rest = self._half.resample_chunk(np.zeros(0, np.float32), last=True)
-        for frames in (*self._frames.add(rest), *self._frames.end()):
+        for frames in self._frames.end():
             self._heard(frames)
         self._settle()
         return Harmony(
@@ -218,5 +211,5 @@ def _cents(turn: NDArray[np.float64]) -> float:
     return 100 * math.atan2(turn[1], turn[0]) / (2 * math.pi) if turn.any() else 0.0
 
 
-HARMONY: Listened[Harmony] = Listened("harmony", version=1, stage=MONO, begin=_Hearing)
+HARMONY: Listened[Harmony] = Listened("harmony", version=2, stage=HALF, begin=_Hearing)
 """Chroma of treble and bass, and the tuning."""

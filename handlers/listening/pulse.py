@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
-from handlers.listening.color import COLOR_RATE
+from handlers.listening.color import CHROMA_RATE
 from handlers.listening.flux import FRAME_RATE
 
 Floats = NDArray[np.float64]
@@ -29,13 +29,15 @@ _STEADINESS = 300.0
 #: A beat's period may leave its candidate's by so much.
 _DRIFT = 1.25
 _PHASES = 24
+#: Frames around a beat within which an accent speaks for it, and to which it is laid.
+_SURE, _LAID = 3, 2
 #: So many accents and so many beats make a pulse.
 _FEWEST = 4
 #: Half a second in which accents stand out of their surroundings, ten in which they are compared.
 _NEAR, _AROUND = 40, 1002
 #: Rises (a tenfold level in one band is 1) that are nothing.
 _FLUTTER = 0.05
-#: Frames of `COLOR` on either side that tell whether the harmony changes.
+#: Frames of `CHROMA` on either side that tell whether the harmony changes.
 _HARMONY = 7
 
 
@@ -47,12 +49,12 @@ class Accents:
     bands: Samples
     #: Float32 `(frames,)`: all together.
     all: Samples
-    #: How much the harmony changes, 0 to 1, at `COLOR_RATE`.
+    #: How much the harmony changes, 0 to 1, at `CHROMA_RATE`.
     harmony: Floats
 
     def part(self, start: int, end: int) -> Accents:
         """From one frame to before another."""
-        first, last = (int(at / FRAME_RATE * COLOR_RATE) for at in (start, end))
+        first, last = (int(at / FRAME_RATE * CHROMA_RATE) for at in (start, end))
         return Accents(
             np.ascontiguousarray(self.bands[:, start:end]),
             np.ascontiguousarray(self.all[start:end]),
@@ -118,6 +120,8 @@ def candidates(heard: Accents) -> list[Candidate]:
     if np.count_nonzero(strong[1:] & ~strong[:-1]) < _FEWEST:
         return []
     tempos, salience = _tempos(heard.all)
+    near = around(np.minimum(heard.bands, 4), _LAID)
+    strongest = around(heard.all[None], _SURE)[0]
     made = []
     for bpm in tempos:
         period = 60 / bpm * FRAME_RATE
@@ -126,10 +130,10 @@ def candidates(heard: Accents) -> list[Candidate]:
             continue
         between = beats[:-1] + np.diff(beats) // 2
         for phase, found in enumerate((beats, between)):
-            kept = trimmed(found, heard.all)
+            kept = _within(found, strongest)
             if len(kept) < _FEWEST:
                 continue
-            features = _described(kept, heard, salience(bpm), phase)
+            features = _described(kept, near, heard.harmony, salience(bpm), phase)
             made.append(Candidate(bpm, _tempo_of(kept), kept, features, salience.clarity))
     return made
 
@@ -163,7 +167,11 @@ def tracked(strength: Samples, periods: Floats) -> NDArray[np.int64]:
 
 def trimmed(beats: NDArray[np.int64], strength: Samples) -> NDArray[np.int64]:
     """Without those before the music begins and after it has ended."""
-    strongest = around(strength[None], 3)[0][np.clip(beats, 0, strength.size - 1)]
+    return _within(beats, around(strength[None], _SURE)[0])
+
+
+def _within(beats: NDArray[np.int64], strongest_near: Samples) -> NDArray[np.int64]:
+    strongest = strongest_near[np.clip(beats, 0, strongest_near.size - 1)]
     heard = strongest[strongest > 0]
     if not heard.size:
         return beats[:0]
@@ -261,9 +269,10 @@ FEATURES = (
 )  # fmt: skip
 
 
-def _described(beats: NDArray[np.int64], heard: Accents, salience: float, phase: int) -> Floats:
+def _described(
+    beats: NDArray[np.int64], bands: Samples, harmony: Floats, salience: float, phase: int
+) -> Floats:
     """What speaks for these beats. Sizes are relative to the mean of all frames."""
-    bands = around(np.minimum(heard.bands, 4), 2)
     mean = bands.mean(axis=1) + 1e-6
     gaps = np.diff(beats)
     places = beats[:-1, None] + gaps[:, None] * (np.arange(_PHASES) / _PHASES)
@@ -277,9 +286,9 @@ def _described(beats: NDArray[np.int64], heard: Accents, salience: float, phase:
     on_beat = sampled[:, :, 0]
     halves, thirds = _log(half.mean()), _log(third.mean())
     every = {m: _contrast(on_beat, m) for m in (2, 3, 4)}
-    color = np.clip(np.rint(beats / FRAME_RATE * COLOR_RATE).astype(np.int64), 0, None)
-    change = heard.harmony[np.minimum(color, heard.harmony.size - 1)]
-    usual = float(heard.harmony.mean()) + 1e-3
+    color = np.clip(np.rint(beats / FRAME_RATE * CHROMA_RATE).astype(np.int64), 0, None)
+    change = harmony[np.minimum(color, harmony.size - 1)]
+    usual = float(harmony.mean()) + 1e-3
     octaves = math.log2(_tempo_of(beats) / 115)
     return np.array([
         octaves, octaves**2,
@@ -299,17 +308,24 @@ def _contrast(on_beat: Samples, length: int) -> Floats:
     """How much beats differ by their place in groups of `length`, for each band."""
     if on_beat.shape[1] < 2 * length:
         return np.zeros(len(on_beat))
-    means = np.stack([on_beat[:, k::length].mean(axis=1) for k in range(length)])
-    found: Floats = means.std(axis=0) / (means.mean(axis=0) + 0.05)
+    means = _by_place(on_beat, length)
+    found: Floats = means.std(axis=1) / (means.mean(axis=1) + 0.05)
     return found
+
+
+def _by_place(values: NDArray[np.floating], length: int) -> Floats:
+    """Means of rows by place in groups of `length`, `(rows, length)`."""
+    at = np.arange(values.shape[1]) % length
+    shares = (at[:, None] == np.arange(length)) / np.bincount(at)
+    return np.asarray(values @ shares, np.float64)
 
 
 def _stands_out(values: Floats, length: int) -> float:
     """How far the strongest place in groups of `length` rises above all."""
     if values.size < 2 * length:
         return 0.0
-    means = [float(values[k::length].mean()) for k in range(length)]
-    return max(means) - sum(means) / length
+    means = _by_place(values[None], length)[0]
+    return float(means.max() - means.mean())
 
 
 #: What each of `FEATURES` adds to the logarithm of a reading's odds: logistic regression on

@@ -12,7 +12,7 @@ from handlers.artifacts import Samples
 from handlers.hearing import MONO_RATE, Derived, Heard
 from handlers.listening import pulse
 from handlers.listening.bars import bars
-from handlers.listening.color import COLOR, Color
+from handlers.listening.color import CHROMA
 from handlers.listening.flux import ENERGY_HOP, FLUX, FRAME_RATE, HOP, Flux
 from handlers.listening.pulse import Accents, Candidate
 
@@ -52,14 +52,14 @@ class Pulse:
         return np.asarray(self.beats[self.places == 0], np.float64)
 
 
-def pulse_of(flux: Flux, color: Color, hint_bpm: float | None = None) -> Pulse:
+def pulse_of(flux: Flux, chroma: Samples, hint_bpm: float | None = None) -> Pulse:
     """Track tempo and beats.
 
     Args:
-        flux, color: of the sound.
+        flux, chroma: of the sound.
         hint_bpm: about the tempo, where somebody knows it.
     """
-    heard = pulse.accents(flux.rises, color.chroma)
+    heard = pulse.accents(flux.rises, chroma)
     spans = list(pulse.stretches(flux.frames, _STRETCH_S))
     readings = [_hinted(pulse.candidates(heard.part(*span)), hint_bpm) for span in spans]
     if not any(readings):
@@ -203,8 +203,8 @@ def _summits(frames: NDArray[np.int64], strength: Samples) -> Floats:
 
 
 def _pulse(heard: Heard) -> Pulse:
-    return pulse_of(heard[FLUX], heard[COLOR])
+    return pulse_of(heard[FLUX], heard[CHROMA])
 
 
-PULSE = Derived("pulse", version=1, needs=(FLUX, COLOR), compute=_pulse)
+PULSE = Derived("pulse", version=2, needs=(FLUX, CHROMA), compute=_pulse)
 """Tempo, beats and downbeats of the whole."""

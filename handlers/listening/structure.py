@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Samples
+from handlers.listening.color import TIMBRE_RATE
 from handlers.listening.notes import FRAME_RATE, Harmony
 
 #: More units than these are joined in twos, fours, ...: three hours are compared in a second.
@@ -103,7 +104,7 @@ def parts(
 
     Args:
         edges: of the units, in seconds; see `units`.
-        harmony, timbre: what was heard, at `FRAME_RATE`.
+        harmony, timbre: what was heard, at `FRAME_RATE` and at `TIMBRE_RATE`.
         count: how many parts at most.
         exactly: as many as that, if there are units enough; else as many as there are signs of.
     """
@@ -139,19 +140,19 @@ def _described(edges: NDArray[np.float64], harmony: Harmony, levels: Samples) ->
         [np.linspace(a, b, _PARTS, endpoint=False) for a, b in pairwise(edges)] + [edges[-1:]]
     )
     rows = len(edges) - 1
-    treble = _unit(_means(np.log1p(3 * harmony.treble), fine).reshape(rows, -1))
-    bass = _unit(_means(harmony.bass, fine).reshape(rows, -1))
-    color = _means(levels, edges)
+    treble = _unit(_means(np.log1p(3 * harmony.treble), FRAME_RATE, fine).reshape(rows, -1))
+    bass = _unit(_means(harmony.bass, FRAME_RATE, fine).reshape(rows, -1))
+    color = _means(levels, TIMBRE_RATE, edges)
     color = color - color.mean(axis=0)
     color /= max(float(color.std()), 1e-6) * np.sqrt(color.shape[1])
     parts = (treble - treble.mean(axis=0), _BASS * (bass - bass.mean(axis=0)), _COLOR * color)
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _means(frames: Samples, edges: NDArray[np.float64]) -> Samples:
+def _means(frames: Samples, rate: float, edges: NDArray[np.float64]) -> Samples:
     """Mean of the frames between each two edges, at least one."""
     last = max(len(frames) - 1, 0)
-    at = np.minimum(np.rint(edges * FRAME_RATE).astype(np.int64), last)
+    at = np.minimum(np.rint(edges * rate).astype(np.int64), last)
     total = np.concatenate((np.zeros((1, frames.shape[1])), np.cumsum(frames, 0, np.float64)))
     begin, end = at[:-1], np.maximum(at[1:], at[:-1] + 1)
     return np.asarray((total[end] - total[begin]) / (end - begin)[:, None], np.float32)
@@ -179,8 +180,8 @@ def _signs(edges: NDArray[np.float64], likeness: Samples, levels: Samples) -> ND
     # The upper quarter of the bands, in the half second after each edge.
     high = levels[:, -levels.shape[1] // 4 :].mean(axis=1, keepdims=True)
     begins = np.column_stack((edges[:-1], np.minimum(edges[:-1] + 0.55, edges[1:])))
-    cymbals = np.array([float(_means(high, begin)[0, 0]) for begin in begins])
-    level = _means(levels, edges).mean(axis=1)
+    cymbals = np.array([float(_means(high, TIMBRE_RATE, begin)[0, 0]) for begin in begins])
+    level = _means(levels, TIMBRE_RATE, edges).mean(axis=1)
     turns = np.abs(np.diff(level, prepend=level[0]))
     gain = np.zeros(bars)
     for (weight, least), sign in ((_RETURNS, returns), (_CYMBALS, cymbals), (_LEVEL, turns)):

@@ -266,6 +266,8 @@ MORE_THAN_ASKED = {
     ("trim", "end_sec", "required"),
     ("noise_reduce", "engine", "required"),
     ("noise_reduce", "engine", "default"),
+    ("enhance", "engine", "required"),
+    ("enhance", "engine", "default"),
     ("normalize", "target_lufs", "required"),
     ("master", "mode", "required"),
 }

@@ -15,6 +15,8 @@ from handlers.engines.registry import find_engine
 from handlers.engines.running import Batches
 from handlers.engines.shelf import Lent, Shelf
 from handlers.engines.torchaudio_part import importable
+from tests.handlers.engines.tiny_deepfilter import write_deepfilter
+from tests.handlers.engines.tiny_pyannote import write_pyannote
 from tests.handlers.engines.tiny_separators import SEPARATORS, smaller
 
 
@@ -117,9 +119,24 @@ def _symbol(byte: int) -> str:
     return chr(256 + [b for b in range(256) if b not in printable].index(byte))
 
 
+def deepfilter(root: Path) -> Path:
+    """A DeepFilterNet of narrow layers."""
+    with seeded():
+        write_deepfilter(root / "deepfilter" / "DeepFilterNet3.zip")
+    return root / "deepfilter"
+
+
+def pyannote(root: Path) -> Path:
+    """Two networks and what tells speakers apart."""
+    with seeded():
+        return write_pyannote(root / "pyannote")
+
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "ast-tag": ast,
     "clap-embed": clap,
+    "deepfilter": deepfilter,
+    "pyannote": pyannote,
     **SEPARATORS,
 }
 """How the checkpoint of each engine is made."""

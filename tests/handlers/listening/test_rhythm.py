@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from handlers.hearing import Heard
-from handlers.listening.color import COLOR
+from handlers.listening.color import CHROMA
 from handlers.listening.flux import FLUX
 from handlers.listening.onsets import ONSETS
 from handlers.listening.rhythm import PULSE, pulse_of
@@ -23,7 +23,7 @@ from tests.sounds import (
 
 
 def pulse(audio):
-    return Heard(audio.blocks(), (FLUX, COLOR))[PULSE]
+    return Heard(audio.blocks(), (FLUX, CHROMA))[PULSE]
 
 
 def f_measure(truth, found):
@@ -89,9 +89,9 @@ def test_bars_begin_where_the_harmony_changes(bar):
 
 def test_a_hint_decides_between_the_levels():
     audio, _ = groove(70, seconds=16)
-    heard = Heard(audio.blocks(), (FLUX, COLOR))
+    heard = Heard(audio.blocks(), (FLUX, CHROMA))
     for hint in (70, 140):
-        assert pulse_of(heard[FLUX], heard[COLOR], hint).tempo == pytest.approx(hint, rel=0.01)
+        assert pulse_of(heard[FLUX], heard[CHROMA], hint).tempo == pytest.approx(hint, rel=0.01)
 
 
 @pytest.mark.parametrize("gain_db", [-60, 0, 12])
@@ -134,10 +134,10 @@ def test_all_channels_are_heard():
 @pytest.mark.parametrize("size", [1000, 44100])
 def test_blocks_make_no_difference(size):
     audio, _ = groove(133, seconds=6, rate=44100, channels=2)
-    whole, pieces = (Heard(as_blocks(audio, n), (FLUX, COLOR)) for n in (audio.frames, size))
+    whole, pieces = (Heard(as_blocks(audio, n), (FLUX, CHROMA)) for n in (audio.frames, size))
     assert np.array_equal(whole[FLUX].rises, pieces[FLUX].rises)
     assert np.array_equal(whole[FLUX].energy, pieces[FLUX].energy)
-    assert np.array_equal(whole[COLOR].chroma, pieces[COLOR].chroma)
+    assert np.array_equal(whole[CHROMA], pieces[CHROMA])
     assert np.array_equal(whole[PULSE].beats, pieces[PULSE].beats)
 
 

@@ -1,0 +1,1 @@
+"""Networks, and parts of them, that are ours. They import torch: only loaders import them."""
