@@ -15,10 +15,12 @@ from control_api import (
     files,
     folders,
     jobs,
+    openapi,
     probes,
     rest,
+    workflow,
 )
-from control_api.guard import Guard
+from control_api.guard import Guard, RequestIds
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
 from control_api.server import Server, serve
@@ -29,8 +31,10 @@ __all__ = ["ApiSettings", "Server", "all_routes", "create_app", "serve"]
 
 def all_routes(service: Service) -> list[Route]:
     """Every route that the server has."""
+    waiting = rest.WaitingRoom()
     found = [
-        *rest.routes(operations().values(), service),
+        *rest.routes(operations().values(), service, waiting),
+        *workflow.routes(service, waiting),
         *files.routes(service),
         *jobs.routes(service),
         *engines.routes(service),
@@ -38,6 +42,7 @@ def all_routes(service: Service) -> list[Route]:
         *folders.routes(service),
         *probes.routes(service),
     ]
+    found += openapi.routes(lambda: all_routes(service))
     return [*found, *catalog.routes(found)]
 
 
@@ -47,7 +52,7 @@ def create_app(service: Service, settings: ApiSettings) -> App:
     Raises:
         BrokenPlugin: an operation outside this package cannot be loaded.
     """
-    app: App = falcon.App(middleware=[Guard(settings.auth_token)])
+    app: App = falcon.App(middleware=[RequestIds(), Guard(settings.auth_token)])
     errors.install(app)
     for path, resource in _resources(all_routes(service)).items():
         app.add_route(path.replace("{path}", "{path:path}"), resource)

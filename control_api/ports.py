@@ -11,9 +11,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
+from urllib.parse import unquote
 
 from handlers.engines.declare import Engine, Unready
 from rules.orders import Delivery, Order, SoundRef
+from rules.presets import Preset
+
+PIPELINE, PRESETS = "/v1/pipeline", "/v1/presets/"
+"""Endpoints of jobs whose steps are not the operation that the endpoint names."""
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 
@@ -80,6 +85,18 @@ class Job:
     error_step: int | None = None
     #: Hash of the request that made it, if that may be sent again.
     request: str = ""
+
+    @property
+    def is_chain(self) -> bool:
+        """True when its client listed its steps, be it only one, or named a preset."""
+        return self.endpoint == PIPELINE or self.preset is not None
+
+    @property
+    def preset(self) -> str | None:
+        """The preset that it ran."""
+        if not self.endpoint.startswith(PRESETS):
+            return None
+        return unquote(self.endpoint.removeprefix(PRESETS))
 
     @property
     def ended(self) -> bool:
@@ -242,6 +259,13 @@ class Service(Protocol):
             BadPath: the path breaks a rule.
         """
 
+    def staged_name(self, path: str) -> str:
+        """A path in the staging area, normalised; nothing is made there.
+
+        Raises:
+            BadPath: the path breaks a rule.
+        """
+
     def submit(self, submission: Submission) -> str:
         """Put a job on the queue; returns its id when it is durable.
 
@@ -251,13 +275,11 @@ class Service(Protocol):
             StorageFailed: the queue does not answer.
         """
 
-    def wait(
-        self, job_id: str, gone: Callable[[], bool], seconds: float | None = None
-    ) -> Job | None:
+    def wait(self, job_id: str, gone: Callable[[], bool], seconds: float | None = None) -> Job:
         """Wait until a job has ended. When `gone()` turns true, cancel it.
 
-        Returns:
-            The job; None when it has not ended within `seconds`.
+        Raises:
+            TimeoutError: it has not ended within `seconds`. It goes on.
         """
 
     def discard(self, job_id: str) -> None:
@@ -305,6 +327,10 @@ class Service(Protocol):
         Returns:
             The slugs of those that were loaded.
         """
+
+    # -- presets ------------------------------------------------------------------------------
+    def presets(self) -> Sequence[Preset]:
+        """All presets, by name."""
 
     # -- hot folders --------------------------------------------------------------------------
     def folders(self, *, scan: bool) -> dict[str, Any]:

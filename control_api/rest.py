@@ -7,7 +7,8 @@ job that somebody waits for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from threading import BoundedSemaphore
 
 import falcon
@@ -16,7 +17,8 @@ from control_api.errors import Busy
 from control_api.fields import Fields, fields_of
 from control_api.forms import read_form
 from control_api.idempotency import KeyReused, StillRunning, fingerprint, key_of
-from control_api.intake import read_request
+from control_api.intake import Request, read_request
+from control_api.plans import plan_of
 from control_api.ports import Job, Service, Source, Submission, Upload
 from control_api.prefer import wishes
 from control_api.replies import answer, answer_json
@@ -27,19 +29,22 @@ MAX_WAITING = 56
 """Requests that may wait for their job at once; the server has a few threads more than that."""
 
 
-def routes(operations: Iterable[Operation], service: Service) -> list[Route]:
+def routes(operations: Iterable[Operation], service: Service, waiting: WaitingRoom) -> list[Route]:
     """A route for each operation."""
-    waiting = WaitingRoom(MAX_WAITING)
-    return [
-        Route("POST", op.route, op.category, op.summary, taker(op, service, waiting))
-        for op in operations
-    ]
+    return [route(fields_of(op), service, waiting) for op in operations]
+
+
+def route(fields: Fields, service: Service, waiting: WaitingRoom) -> Route:
+    """The route of one operation, or of what stands for a chain."""
+    op = fields.op
+    respond = taker(fields, service, waiting)
+    return Route("POST", op.route, op.category, op.summary, respond, fields=fields)
 
 
 class WaitingRoom:
     """Keeps some of the server's threads free for requests that do not wait."""
 
-    def __init__(self, seats: int) -> None:
+    def __init__(self, seats: int = MAX_WAITING) -> None:
         self._seats = BoundedSemaphore(seats)
 
     @contextmanager
@@ -60,18 +65,22 @@ class WaitingRoom:
             self._seats.release()
 
 
-def taker(op: Operation, service: Service, waiting: WaitingRoom) -> Callable[..., None]:
+def taker(fields: Fields, service: Service, waiting: WaitingRoom) -> Callable[..., None]:
     """The responder of one operation."""
-    fields = fields_of(op)
 
     def on_post(req: falcon.Request, resp: falcon.Response, **path_params: str) -> None:
         job_id = service.new_job_id()
         wished = wishes(req)
         try:
-            submission = _order(fields, req, path_params, job_id, service, at_once=wished.at_once)
+            request = _read(fields, req, path_params, job_id, service, at_once=wished.at_once)
+            if request.plan:
+                answer_json(resp, plan_of(fields, request, req.path, service))
+                service.discard(job_id)
+                return
+            submission = _submission(request, req.path, job_id)
+            job: Job | None = None
             if submission.background:
                 known = service.submit(submission)
-                job = None
             else:
                 with waiting.seat():
                     known = service.submit(submission)
@@ -79,8 +88,9 @@ def taker(op: Operation, service: Service, waiting: WaitingRoom) -> Callable[...
                         # Sent again: what became of the first one?
                         job = service.job(known)
                     else:
-                        gone = _never if submission.key else _gone(req)
-                        job = service.wait(job_id, gone, wished.wait)
+                        unwanted = _never if submission.key else gone(req)
+                        with suppress(TimeoutError):
+                            job = service.wait(job_id, unwanted, wished.wait)
         except BaseException:
             service.discard(job_id)
             raise
@@ -93,7 +103,7 @@ def taker(op: Operation, service: Service, waiting: WaitingRoom) -> Callable[...
             return
         # Only who asks for nothing but JSON gets sound inside of it.
         as_json = req.get_header("Accept", default="") == falcon.MEDIA_JSON
-        answer(resp, op, job, service, as_json=as_json, keep=submission.key is not None)
+        answer(resp, fields.op, job, service, as_json=as_json, keep=submission.key is not None)
 
     return on_post
 
@@ -120,7 +130,7 @@ def _check_same(job: Job | None, submission: Submission, resp: falcon.Response) 
         raise StillRunning(f"the first request with this key is still at work: job {job.id}")
 
 
-def _order(
+def _read(
     fields: Fields,
     req: falcon.Request,
     path_params: dict[str, str],
@@ -128,11 +138,10 @@ def _order(
     service: Service,
     *,
     at_once: bool,
-) -> Submission:
+) -> Request:
     def receive(source: Source, name: str) -> Upload:
         return service.receive(job_id, source, name)
 
-    key = key_of(req)
     form = read_form(req, fields.uploads, receive)
     if at_once and "async_job" not in form.names:
         if form.is_json:
@@ -140,16 +149,21 @@ def _order(
         else:
             form.put("async_job", "true")
     request = read_request(fields, form, path_params, job_id, service)
-    order = request.order
-    if key is not None:
-        order = order.model_copy(update={"request": fingerprint(req, form)})
+    key = key_of(req)
+    if key is None:
+        return request
+    order = request.order.model_copy(update={"request": fingerprint(req, form)})
+    return replace(request, order=order, key=key)
+
+
+def _submission(request: Request, endpoint: str, job_id: str) -> Submission:
     return Submission(
         id=job_id,
-        endpoint=req.path,
-        order=order,
+        endpoint=endpoint,
+        order=request.order,
         background=request.background,
         webhook_url=request.webhook_url,
-        key=key,
+        key=request.key,
     )
 
 
@@ -158,7 +172,7 @@ def _never() -> bool:
     return False
 
 
-def _gone(req: falcon.Request) -> Callable[[], bool]:
+def gone(req: falcon.Request) -> Callable[[], bool]:
     """Tells whether the client has hung up; waitress knows, other servers may not."""
     known: Callable[[], bool] = req.env.get("waitress.client_disconnected", lambda: False)
     return known

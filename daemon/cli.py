@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "jobs": "List, show, cancel or retry jobs.",
     "folders": "List hot folders, or look through them now.",
     "rules": "Check rules files, or explain what they would do to a file.",
+    "presets": "List presets, or show the steps of one.",
     "models": "List, fetch or verify the weights of the neural engines.",
     "settings": "Show every setting, its value and where it comes from.",
     "doctor": "Say what is installed, missing or wrong, and how to mend it.",

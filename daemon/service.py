@@ -38,6 +38,7 @@ from control_api.ports import (
 from daemon.client import Client, QueueUnavailable, Subscription
 from daemon.jobs import STATES, ForbiddenMove, NewJob, NoSuchJob, estimated_cost, new_id
 from daemon.jobs import Job as QueuedJob
+from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
@@ -47,6 +48,7 @@ from handlers.engines.shelf import raise_unready, unready
 from handlers.errors import BadParameter, StorageFailed, UnreadableInput
 from handlers.registry import find
 from rules.orders import Delivery, Order, SoundRef, path_from_text, path_to_text
+from rules.presets import Preset
 
 if TYPE_CHECKING:
     from daemon.folders import FolderManager
@@ -72,6 +74,7 @@ class QueueService:
         self._client = client
         self._reader = reader
         self._manager = manager
+        self._presets = PresetShelf(settings)
         self._staging = Staging(settings.files, settings.max_upload_bytes)
 
     # -- jobs --------------------------------------------------------------------------------
@@ -112,6 +115,10 @@ class QueueService:
         )
         return delivery, normalized(path)
 
+    def staged_name(self, path: str) -> str:
+        """The path, if it breaks no rule."""
+        return normalized(path)
+
     def submit(self, submission: Submission) -> str:
         """Durable when it returns."""
         order = submission.order
@@ -137,9 +144,7 @@ class QueueService:
             raise StorageFailed(str(wrong)) from wrong
         return submitted.id
 
-    def wait(
-        self, job_id: str, gone: Callable[[], bool], seconds: float | None = None
-    ) -> Job | None:
+    def wait(self, job_id: str, gone: Callable[[], bool], seconds: float | None = None) -> Job:
         """Wait for the end; a client that hangs up ends its job."""
         unwanted = False
         end = math.inf if seconds is None else time.monotonic() + seconds
@@ -149,7 +154,7 @@ class QueueService:
                 return self._job(self._client.wait(job_id, timeout=min(_LOOK, left)))
             except TimeoutError:
                 if left <= _LOOK:
-                    return None
+                    raise
                 if gone() and not unwanted:
                     unwanted = True
                     self._client.cancel(job_id)
@@ -240,6 +245,11 @@ class QueueService:
 
         threading.Thread(target=watch, name="inputs", daemon=True).start()
         return news
+
+    # -- presets -------------------------------------------------------------------------------
+    def presets(self) -> list[Preset]:
+        """From the folder of one's own, then those shipped."""
+        return self._presets.all()
 
     # -- hot folders ---------------------------------------------------------------------------
     def folders(self, *, scan: bool) -> dict[str, Any]:

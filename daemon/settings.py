@@ -74,6 +74,9 @@ class Settings(BaseModel):
     rules_dir: Path | None = _setting(
         None, "Central rule files, each naming its folder; default <data dir>/rules."
     )
+    presets_dir: Path | None = _setting(
+        None, "Presets of your own, one YAML file each; default <data dir>/presets."
+    )
     device: str = _setting(
         "auto",
         "Compute device: auto, cpu, cuda or cuda:N; auto picks cuda when present.",
@@ -213,6 +216,11 @@ class Settings(BaseModel):
     def rules(self) -> Path:
         """The folder of central rule files."""
         return self.rules_dir or self.data_dir / "rules"
+
+    @property
+    def presets(self) -> Path:
+        """The folder of presets."""
+        return self.presets_dir or self.data_dir / "presets"
 
     @property
     def worker_count(self) -> int:

@@ -21,10 +21,10 @@ IMPORTED_AS = {
     "deepfilternet": "df",
     "pillow": "PIL",
     "prometheus-client": "prometheus_client",
-    "pyannote.audio": "pyannote",
     "pydantic-core": "pydantic_core",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
+    "typing-extensions": "typing_extensions",
     "uuid-utils": "uuid_utils",
 }
 #: Packages that are never imported: their models are files to us.

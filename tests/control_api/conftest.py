@@ -4,7 +4,7 @@ import pytest
 from falcon.testing import TestClient
 
 from control_api.app import create_app
-from tests.control_api.fake import FakeService
+from tests.control_api.fake import FakeService, leaving
 
 
 @pytest.fixture
@@ -19,4 +19,4 @@ def settings():
 
 @pytest.fixture
 def client(service, settings):
-    return TestClient(create_app(service, settings))
+    return TestClient(leaving(create_app(service, settings)))

@@ -8,10 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 
 from control_api.errors import WrongState
-from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload, Vitals
+from control_api.ports import (
+    EngineState,
+    Health,
+    Job,
+    Output,
+    Removal,
+    StoredFile,
+    Upload,
+    Vitals,
+)
 from daemon.staging import copy_capped, normalized
+from handlers.engines.registry import engines
 from handlers.errors import NoSuchFile, UnreadableInput
 from rules.orders import Delivery, SoundRef
+from rules.presets import shipped
+
+
+def leaving(app):
+    """The application behind a server whose clients lose patience after a few looks."""
+
+    def answer(environ, start_response):
+        looks = itertools.count()
+        environ.setdefault("waitress.client_disconnected", lambda: next(looks) > 20)
+        return app(environ, start_response)
+
+    return answer
 
 
 class FakeService:
@@ -37,6 +59,7 @@ class FakeService:
         #: Engines by slug, as `EngineState`; those that refuse work, with their error.
         self.shelf = {}
         self.refused = {}
+        self.known_presets = list(shipped())
         self._numbers = itertools.count(1)
 
     # -- jobs
@@ -65,6 +88,9 @@ class FakeService:
         target = Path("/staged") / path
         return Delivery(folder=target.parent, name=target.name, exact=True), path
 
+    def staged_name(self, path):
+        return normalized(path)
+
     def submit(self, submission):
         known = self.keys.get(submission.key)
         if known is not None:
@@ -83,16 +109,20 @@ class FakeService:
             "started_at": 101.0,
             "completed_at": 103.5,
             "endpoint": submission.endpoint,
-            "ops": (step.op,),
+            "ops": tuple(s.op for s in submission.order.steps),
             "webhook_url": submission.webhook_url,
             "request": submission.order.request,
         }
         if isinstance(self.outcome, Exception):
-            about |= {"error_kind": type(self.outcome).__name__, "error": str(self.outcome)}
+            about |= {
+                "error_kind": type(self.outcome).__name__,
+                "error": str(self.outcome),
+                "error_step": self.outcome.step,
+            }
             return Job(status="failed", **about)
         delivery = submission.order.delivery
         outputs = []
-        if delivery is not None:
+        if delivery is not None and delivery.sound != "changed":
             staged = delivery.folder.is_relative_to("/staged")
             path = delivery.folder / delivery.name
             if not staged:
@@ -105,14 +135,19 @@ class FakeService:
         return Job(
             status="completed",
             descriptor=self.outcome,
-            steps=[{"step": 0, "op": step.op, "params": step.params, "result": self.outcome}],
+            steps=[
+                {"step": number, "op": s.op, "params": s.params, "result": self.outcome}
+                for number, s in enumerate(submission.order.steps)
+            ],
             outputs=outputs,
             output_format=delivery.encoding.format if delivery else None,
             **about,
         )
 
     def wait(self, job_id, gone, seconds=None):
-        return None if self.patience_needed > (seconds or 1e9) else self.all_jobs[job_id]
+        if seconds is not None and self.patience_needed > seconds:
+            raise TimeoutError
+        return self.all_jobs[job_id]
 
     def discard(self, job_id):
         self.discarded.append(job_id)
@@ -161,6 +196,9 @@ class FakeService:
     def vitals(self):
         return self.vital
 
+    def presets(self):
+        return self.known_presets
+
     def engines(self):
         return list(self.shelf.values())
 
@@ -204,3 +242,8 @@ class FakeService:
 
     def health(self):
         return self.healthy
+
+
+def all_ready():
+    """Every engine as one that can run."""
+    return {slug: EngineState(engine, None, None) for slug, engine in engines().items()}

@@ -17,7 +17,12 @@ from tests.control_api.requests import multipart
 CONTRACT = Path(__file__).parents[1] / "contract"
 SOUND = ("file", "a.wav", b"RIFF")
 #: What may be left out although the contract has it required: told by what else is given.
-TOLD = {("master", "mode"), ("noise_reduce", "engine"), ("normalize", "target_lufs")}
+TOLD = {
+    ("enhance", "engine"),
+    ("master", "mode"),
+    ("noise_reduce", "engine"),
+    ("normalize", "target_lufs"),
+}
 
 
 @cache

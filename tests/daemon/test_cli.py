@@ -7,6 +7,7 @@ import time
 
 import pytest
 import soundfile
+import yaml
 
 from daemon.cli import COMMANDS, main
 from daemon.commands import running
@@ -306,3 +307,17 @@ def test_a_file_that_no_rule_takes_is_a_failure(data, hot, tmp_path, capsys):
 
     assert called("run", hot, other) == 1
     assert "no rule takes" in capsys.readouterr().err
+
+
+def test_presets_are_listed_and_shown_as_their_file_has_them(data, capsys):
+    (data / "presets").mkdir(parents=True)
+    (data / "presets" / "mine.yaml").write_text("name: mine\nsteps: [reverse, none]")
+
+    assert called("presets", "list") == 0
+    told = capsys.readouterr()
+    assert "multiband_compress > normalize" in told.out
+    assert "mine cannot run: step 1 (none): unknown op" in told.err
+    assert called("presets", "show", "vocal-cleanup") == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert [step["op"] for step in shown["steps"]] == ["restore", "restore", "deess", "fx"]
+    assert called("presets", "show", "none") == 2
