@@ -68,7 +68,8 @@ def in_form(op, params):
 
 def route(op):
     """The operation's route, filled in from its example."""
-    return op.route.format(**{name: op.examples[0].params[name] for name in op.path_params})
+    params = op.read_params(op.examples[0].params, strict=True)
+    return op.route.format(**{name: getattr(params, name) for name in op.path_params})
 
 
 def as_text(params):

@@ -241,7 +241,7 @@ def test_and_its_connection_is_closed(server, connect, monkeypatch):
 def test_a_client_that_hangs_up_is_noticed_by_whoever_works_for_it(connect, service):
     waiting, noticed = threading.Event(), threading.Event()
 
-    def wait(job_id, gone):
+    def wait(job_id, gone, seconds=None):
         waiting.set()
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
@@ -270,7 +270,7 @@ def test_many_who_wait_leave_room_for_the_others(connect, service, monkeypatch):
     release = threading.Event()
     waiting = threading.Semaphore(0)
 
-    def wait(job_id, gone):
+    def wait(job_id, gone, seconds=None):
         waiting.release()
         release.wait(10)
         return service.all_jobs[job_id]

@@ -8,6 +8,7 @@ import jsonschema_rs
 import pytest
 
 from handlers.registry import operations
+from tests.control_api.test_contract import route
 from tests.scores import music
 from tests.sounds import groove, write_wav
 from tests.whole.living import living
@@ -35,7 +36,9 @@ def document(daemon):
 def asked(daemon, op, example, **more):
     """(status, media type, body) of an operation's documented example."""
     params = dict(example.params)
-    path = op.route.format(**{name: params.pop(name) for name in op.path_params})
+    path = route(op)
+    for name in op.path_params:
+        params.pop(name, None)
     for declared in op.inputs:
         if declared.named or not declared.required:
             continue
