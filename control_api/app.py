@@ -9,6 +9,7 @@ import falcon
 
 from control_api import catalog, engines, errors, files, folders, jobs, rest
 from control_api.guard import Guard
+from control_api.mcp.door import Door
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
 from control_api.server import Server, serve
@@ -17,27 +18,36 @@ from handlers.registry import operations
 __all__ = ["ApiSettings", "Server", "all_routes", "create_app", "serve"]
 
 
-def all_routes(service: Service) -> list[Route]:
-    """Every route that the server has."""
+def all_routes(service: Service, door: Door | None = None) -> list[Route]:
+    """Every route that the server has; that of the door for agents, if there is one."""
+    waiting = rest.WaitingRoom(rest.MAX_WAITING)
     found = [
-        *rest.routes(operations().values(), service),
+        *rest.routes(operations().values(), service, waiting),
         *files.routes(service),
         *jobs.routes(service),
         *engines.routes(service),
         *folders.routes(service),
+        *(door.routes(waiting) if door else []),
     ]
     return [*found, *catalog.routes(service, found)]
 
 
-def create_app(service: Service, settings: ApiSettings) -> App:
+def create_app(service: Service, settings: ApiSettings, door: Door | None = None) -> App:
     """The WSGI application over a service.
+
+    Args:
+        service: the daemon.
+        settings: token, limits, tools.
+        door: the one for agents, where somebody else starts and closes it; else one that
+            starts with its first request.
 
     Raises:
         BrokenPlugin: an operation outside this package cannot be loaded.
     """
     app: App = falcon.App(middleware=[Guard(settings.auth_token)])
     errors.install(app)
-    for path, resource in _resources(all_routes(service)).items():
+    routes = all_routes(service, door or Door(service, settings))
+    for path, resource in _resources(routes).items():
         app.add_route(path.replace("{path}", "{path:path}"), resource)
     return app
 

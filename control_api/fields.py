@@ -123,6 +123,12 @@ def fields_of(op: Operation) -> Fields:
     return found
 
 
+def aliases_of(model: type[BaseModel]) -> Mapping[str, list[str]]:
+    """Further names of a model's fields, for those that have any."""
+    found = {field: _names(field, info)[1:] for field, info in model.model_fields.items()}
+    return {field: others for field, others in found.items() if others}
+
+
 def _sound_fields(op: Operation, declared: Input) -> SoundFields:
     base = "file" if declared is op.sound else declared.name
     return SoundFields(declared, base, f"{base}_path", f"{base}_url")

@@ -20,7 +20,7 @@ def routes(service: Service) -> list[Route]:
     """List, store, fetch and delete staged files."""
 
     def list_files(_: falcon.Request, resp: falcon.Response) -> None:
-        answer_json(resp, {"files": [_file_object(f) for f in service.files()]})
+        answer_json(resp, {"files": [file_object(f) for f in service.files()]})
 
     def put_file(req: falcon.Request, resp: falcon.Response, path: str) -> None:
         stored = service.put_file(path, req.bounded_stream)
@@ -51,6 +51,7 @@ def content_type(name: str) -> str:
     return known or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def _file_object(stored: StoredFile) -> dict[str, object]:
+def file_object(stored: StoredFile) -> dict[str, object]:
+    """A staged file as the contract has it."""
     when = datetime.fromtimestamp(stored.modified, UTC).isoformat(timespec="milliseconds")
     return {"path": stored.path, "size": stored.size, "modified": when.replace("+00:00", "Z")}

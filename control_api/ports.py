@@ -51,7 +51,7 @@ class Job:
     created_at: float
     started_at: float | None = None
     completed_at: float | None = None
-    #: Door it came through: `rest`, `folder`, `cli`.
+    #: Door it came through: `rest`, `mcp`, `folder`, `cli`.
     source: str = "rest"
     #: Path of the operation for a job of the API, else "".
     endpoint: str = ""
@@ -102,6 +102,8 @@ class Submission:
     #: True when nobody waits: at most `job_max_concurrent` of these run at once.
     background: bool
     webhook_url: str | None = None
+    #: Door it came through: `rest` or `mcp`.
+    source: Literal["rest", "mcp"] = "rest"
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,14 @@ class ApiSettings(Protocol):
     @property
     def max_upload_bytes(self) -> int:
         """Cap on one upload."""
+
+    @property
+    def mcp_tools(self) -> Literal["full", "compact"]:
+        """Which tools agents see."""
+
+    @property
+    def mcp_inline_bytes(self) -> int:
+        """Cap on sound, pictures and files within an answer to an agent."""
 
 
 class Service(Protocol):

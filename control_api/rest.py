@@ -25,9 +25,8 @@ MAX_WAITING = 56
 """Requests that may wait for their job at once; the server has a few threads more than that."""
 
 
-def routes(operations: Iterable[Operation], service: Service) -> list[Route]:
+def routes(operations: Iterable[Operation], service: Service, waiting: WaitingRoom) -> list[Route]:
     """A route for each operation."""
-    waiting = WaitingRoom(MAX_WAITING)
     return [
         Route("POST", op.route, op.category, op.summary, taker(op, service, waiting))
         for op in operations

@@ -7,9 +7,15 @@ from pathlib import Path
 
 from control_api.errors import WrongState
 from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload
+from daemon.settings import Settings
 from daemon.staging import copy_capped, normalized
 from handlers.errors import NoSuchFile, UnreadableInput
 from rules.orders import Delivery, SoundRef
+
+
+def api_settings(**given):
+    """`control_api.ports.ApiSettings`, as the daemon has them; uploads are small."""
+    return Settings(**{"max_upload_bytes": 10_000, **given})
 
 
 class FakeService:
