@@ -16,6 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Where a package is imported under another name than it is installed under.
 IMPORTED_AS = {
     "annotated-types": "annotated_types",
+    "mcp-types": "mcp_types",
     "pillow": "PIL",
     "pydantic-core": "pydantic_core",
     "pyyaml": "yaml",
