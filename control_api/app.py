@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import falcon
 
-from control_api import catalog, engines, errors, files, folders, jobs, rest
+from control_api import catalog, engines, errors, files, folders, jobs, rest, workflow
 from control_api.guard import Guard
 from control_api.mcp.door import Door
 from control_api.ports import ApiSettings, Service
@@ -20,9 +20,10 @@ __all__ = ["ApiSettings", "Server", "all_routes", "create_app", "serve"]
 
 def all_routes(service: Service, door: Door | None = None) -> list[Route]:
     """Every route that the server has; that of the door for agents, if there is one."""
-    waiting = rest.WaitingRoom(rest.MAX_WAITING)
+    waiting = rest.WaitingRoom()
     found = [
         *rest.routes(operations().values(), service, waiting),
+        *workflow.routes(service, waiting),
         *files.routes(service),
         *jobs.routes(service),
         *engines.routes(service),

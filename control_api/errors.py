@@ -48,6 +48,10 @@ class UnknownJob(AudiollaError):
     """No job has this id."""
 
 
+class UnknownPreset(AudiollaError):
+    """No preset has this name."""
+
+
 class WrongState(AudiollaError):
     """A job is in no state for what is asked of it."""
 
@@ -58,7 +62,7 @@ class Busy(AudiollaError):
     transient = True
 
 
-STATUS |= {UnknownJob: 404, WrongState: 409, Busy: 503}
+STATUS |= {UnknownJob: 404, UnknownPreset: 404, WrongState: 409, Busy: 503}
 
 
 def status_of(error: type[AudiollaError]) -> int:
@@ -77,7 +81,17 @@ def error_of_job(job: Job) -> AudiollaError:
     if job.status == "cancelled":
         return errors.Cancelled(f"job {job.id} was cancelled")
     kind = errors.all_kinds().get(job.error_kind, AudiollaError)
-    return kind(job.error, field=job.error_field, hint=job.error_hint)
+    error = kind(error_text(job), field=job.error_field, hint=job.error_hint)
+    error.step = job.error_step
+    return error
+
+
+def error_text(job: Job) -> str:
+    """What a failed job says; of a chain, with the step that it is about."""
+    if job.error_step is None or not job.is_chain:
+        return job.error
+    op = job.ops[job.error_step] if job.error_step < len(job.ops) else "?"
+    return f"step {job.error_step} ({op}): {job.error}"
 
 
 def refusal_of(error: Exception) -> str:

@@ -10,9 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
+from urllib.parse import unquote
 
 from handlers.engines.declare import Engine, Unready
 from rules.orders import Delivery, Order, SoundRef
+from rules.presets import Preset
+
+PIPELINE, PRESETS = "/v1/pipeline", "/v1/presets/"
+"""Endpoints of jobs whose steps are not the operation that the endpoint names."""
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 
@@ -77,6 +82,18 @@ class Job:
     error_field: str | None = None
     error_hint: str | None = None
     error_step: int | None = None
+
+    @property
+    def is_chain(self) -> bool:
+        """True when its client listed its steps, be it only one, or named a preset."""
+        return self.endpoint == PIPELINE or self.preset is not None
+
+    @property
+    def preset(self) -> str | None:
+        """The preset that it ran."""
+        if not self.endpoint.startswith(PRESETS):
+            return None
+        return unquote(self.endpoint.removeprefix(PRESETS))
 
     @property
     def ended(self) -> bool:
@@ -197,6 +214,13 @@ class Service(Protocol):
             BadPath: the path breaks a rule.
         """
 
+    def staged_name(self, path: str) -> str:
+        """A path in the staging area, normalised; nothing is made there.
+
+        Raises:
+            BadPath: the path breaks a rule.
+        """
+
     def submit(self, submission: Submission) -> None:
         """Put a job on the queue; returns when it is durable.
 
@@ -243,6 +267,10 @@ class Service(Protocol):
         Returns:
             The slugs of those that were loaded.
         """
+
+    # -- presets ------------------------------------------------------------------------------
+    def presets(self) -> Sequence[Preset]:
+        """All presets, by name."""
 
     # -- hot folders --------------------------------------------------------------------------
     def folders(self, *, scan: bool) -> dict[str, Any]:

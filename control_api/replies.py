@@ -8,7 +8,7 @@ from typing import Any
 
 import falcon
 
-from control_api.errors import error_of_job
+from control_api.errors import error_of_job, error_text
 from control_api.ports import Job, Output, Service
 from control_api.wire import attachment, header_text, to_json
 from handlers.artifacts import Audio, Blocks
@@ -90,15 +90,13 @@ def result_of(
 
     What a report gave beside its facts, if it was put nowhere, is told by `embed`.
     """
+    if job.is_chain:
+        return _chain_result(job)
     op = _only_operation(job)
     if op is not None and op.kind == "json":
         facts = job.steps[-1]["result"] if job.steps else job.descriptor
         return _placed(op, job, embed) | dict(facts)
-    result: dict[str, Any] = {}
-    output = main_output(op, job) if op is not None else None
-    if output is not None:
-        result |= {"path": output.staged} if output.staged else {}
-        result |= {"size": output.size}
+    result = _file_object(main_output(op, job) if op is not None else None)
     if job.output_format is not None and (op is None or op.changes_sound):
         result["output_format"] = job.output_format
     result |= {k: v for k, v in job.descriptor.items() if k not in ("path", "size")}
@@ -106,6 +104,18 @@ def result_of(
         result["outputs"] = [_output_object(o) for o in job.outputs]
         result["steps"] = list(job.steps)
     return result
+
+
+def _chain_result(job: Job) -> dict[str, Any]:
+    result = {} if job.preset is None else {"preset": job.preset}
+    result |= _file_object(next((o for o in job.outputs if o.role == "sound"), None))
+    return result | {"output_format": job.output_format, "steps": list(job.steps)}
+
+
+def _file_object(output: Output | None) -> dict[str, Any]:
+    if output is None:
+        return {}
+    return ({"path": output.staged} if output.staged else {}) | {"size": output.size}
 
 
 def job_object(job: Job) -> dict[str, Any]:
@@ -132,7 +142,7 @@ def job_object(job: Job) -> dict[str, Any]:
         known["result"] = result_of(job, lambda name, output: {f"{name}_size": output.size})
     if job.status == "failed":
         known |= {
-            "error": job.error,
+            "error": error_text(job),
             "error_kind": job.error_kind,
             "error_field": job.error_field,
             "error_hint": job.error_hint,
@@ -143,7 +153,7 @@ def job_object(job: Job) -> dict[str, Any]:
 
 def _only_operation(job: Job) -> Operation | None:
     """The operation of a job of the API; None for a chain or a folder's job."""
-    if job.source == "folder" or len(job.ops) != 1:
+    if job.source == "folder" or job.is_chain or len(job.ops) != 1:
         return None
     return operations().get(job.ops[0])
 

@@ -15,7 +15,8 @@ import falcon
 from control_api.errors import Busy
 from control_api.fields import Fields, fields_of
 from control_api.forms import read_form
-from control_api.intake import read_request
+from control_api.intake import Request, read_request
+from control_api.plans import plan_of
 from control_api.ports import Service, Source, Submission, Upload
 from control_api.replies import answer, answer_json
 from control_api.routes import Route
@@ -27,16 +28,19 @@ MAX_WAITING = 56
 
 def routes(operations: Iterable[Operation], service: Service, waiting: WaitingRoom) -> list[Route]:
     """A route for each operation."""
-    return [
-        Route("POST", op.route, op.category, op.summary, taker(op, service, waiting))
-        for op in operations
-    ]
+    return [route(fields_of(op), service, waiting) for op in operations]
+
+
+def route(fields: Fields, service: Service, waiting: WaitingRoom) -> Route:
+    """The route of one operation, or of what stands for a chain."""
+    op = fields.op
+    return Route("POST", op.route, op.category, op.summary, taker(fields, service, waiting))
 
 
 class WaitingRoom:
     """Keeps some of the server's threads free for requests that do not wait."""
 
-    def __init__(self, seats: int) -> None:
+    def __init__(self, seats: int = MAX_WAITING) -> None:
         self._seats = BoundedSemaphore(seats)
 
     @contextmanager
@@ -57,23 +61,27 @@ class WaitingRoom:
             self._seats.release()
 
 
-def taker(op: Operation, service: Service, waiting: WaitingRoom) -> Callable[..., None]:
+def taker(fields: Fields, service: Service, waiting: WaitingRoom) -> Callable[..., None]:
     """The responder of one operation."""
-    fields = fields_of(op)
 
     def on_post(req: falcon.Request, resp: falcon.Response, **path_params: str) -> None:
         job_id = service.new_job_id()
         try:
-            submission = _order(fields, req, path_params, job_id, service)
+            request = _read(fields, req, path_params, job_id, service)
+            if request.plan:
+                answer_json(resp, plan_of(fields, request, req.path, service))
+                service.discard(job_id)
+                return
+            submission = _submission(request, req.path, job_id)
             if submission.background:
                 service.submit(submission)
             else:
                 with waiting.seat():
                     service.submit(submission)
-                    job = service.wait(job_id, _gone(req))
+                    job = service.wait(job_id, gone(req))
                 # Only who asks for nothing but JSON gets sound inside of it.
                 as_json = req.get_header("Accept", default="") == falcon.MEDIA_JSON
-                answer(resp, op, job, service, as_json=as_json)
+                answer(resp, fields.op, job, service, as_json=as_json)
         except BaseException:
             service.discard(job_id)
             raise
@@ -87,28 +95,31 @@ def taker(op: Operation, service: Service, waiting: WaitingRoom) -> Callable[...
     return on_post
 
 
-def _order(
+def _read(
     fields: Fields,
     req: falcon.Request,
     path_params: dict[str, str],
     job_id: str,
     service: Service,
-) -> Submission:
+) -> Request:
     def receive(source: Source, name: str) -> Upload:
         return service.receive(job_id, source, name)
 
     form = read_form(req, fields.uploads, receive)
-    request = read_request(fields, form, path_params, job_id, service)
+    return read_request(fields, form, path_params, job_id, service)
+
+
+def _submission(request: Request, endpoint: str, job_id: str) -> Submission:
     return Submission(
         id=job_id,
-        endpoint=req.path,
+        endpoint=endpoint,
         order=request.order,
         background=request.background,
         webhook_url=request.webhook_url,
     )
 
 
-def _gone(req: falcon.Request) -> Callable[[], bool]:
+def gone(req: falcon.Request) -> Callable[[], bool]:
     """Tells whether the client has hung up; waitress knows, other servers may not."""
     known: Callable[[], bool] = req.env.get("waitress.client_disconnected", lambda: False)
     return known

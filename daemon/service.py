@@ -33,6 +33,7 @@ from control_api.ports import (
 from daemon.client import Client, QueueUnavailable, Subscription
 from daemon.jobs import STATES, ForbiddenMove, NewJob, NoSuchJob, estimated_cost, new_id
 from daemon.jobs import Job as QueuedJob
+from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
@@ -42,6 +43,7 @@ from handlers.engines.shelf import raise_unready, unready
 from handlers.errors import StorageFailed, UnreadableInput
 from handlers.registry import find
 from rules.orders import Delivery, Order, SoundRef, path_from_text, path_to_text
+from rules.presets import Preset
 
 if TYPE_CHECKING:
     from daemon.folders import FolderManager
@@ -65,6 +67,7 @@ class QueueService:
         self._client = client
         self._reader = reader
         self._manager = manager
+        self._presets = PresetShelf(settings)
         self._staging = Staging(settings.files, settings.max_upload_bytes)
 
     # -- jobs --------------------------------------------------------------------------------
@@ -104,6 +107,10 @@ class QueueService:
             max_bytes=self._settings.max_upload_bytes,
         )
         return delivery, normalized(path)
+
+    def staged_name(self, path: str) -> str:
+        """The path, if it breaks no rule."""
+        return normalized(path)
 
     def submit(self, submission: Submission) -> None:
         """Durable when it returns."""
@@ -203,6 +210,11 @@ class QueueService:
 
         threading.Thread(target=watch, name="inputs", daemon=True).start()
         return news
+
+    # -- presets -------------------------------------------------------------------------------
+    def presets(self) -> list[Preset]:
+        """From the folder of one's own, then those shipped."""
+        return self._presets.all()
 
     # -- hot folders ---------------------------------------------------------------------------
     def folders(self, *, scan: bool) -> dict[str, Any]:

@@ -74,10 +74,18 @@ class Settings(BaseModel):
     rules_dir: Path | None = _setting(
         None, "Central rule files, each naming its folder; default <data dir>/rules."
     )
+    presets_dir: Path | None = _setting(
+        None, "Presets of your own, one YAML file each; default <data dir>/presets."
+    )
     device: str = _setting(
         "auto",
         "Compute device: auto, cpu, cuda or cuda:N; auto picks cuda when present.",
         pattern=r"^(auto|cpu|cuda|cuda:\d+)$",
+    )
+    cpu_fallback: bool = _setting(
+        False,
+        "When a GPU has no memory for even one piece of a sound, go on with the CPU, which is much "
+        "slower; otherwise the job is tried again later.",
     )
     enabled_engines: Names = _setting([], "Engines that may be used; empty means all.")
     preload: Names = _setting([], "Engines that are loaded when a worker starts.")
@@ -219,6 +227,11 @@ class Settings(BaseModel):
     def rules(self) -> Path:
         """The folder of central rule files."""
         return self.rules_dir or self.data_dir / "rules"
+
+    @property
+    def presets(self) -> Path:
+        """The folder of presets."""
+        return self.presets_dir or self.data_dir / "presets"
 
     @property
     def worker_count(self) -> int:

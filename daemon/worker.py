@@ -46,6 +46,7 @@ from daemon.wire import Closed, Decoder, encode
 from handlers.chain import Recall
 from handlers.engines.declare import Lane
 from handlers.engines.registry import engines
+from handlers.engines.running import Batches
 from handlers.engines.shelf import Loaded, Shelf
 from handlers.errors import AudiollaError, Cancelled
 from rules.orders import path_from_text, path_to_text
@@ -317,6 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     link = Link(socket.socket(fileno=given.socket))
     threading.Thread(target=link.read, name="reader", daemon=True).start()
     go_offline()
+    Batches.may_use_cpu = settings.cpu_fallback
     run = load_run(given.run, settings)
 
     def say(loaded: list[Loaded]) -> None:

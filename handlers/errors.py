@@ -95,6 +95,12 @@ class EngineFailed(AudiollaError):
     """An engine cannot run here: its library is not installed, or it gave up."""
 
 
+class DeviceFull(EngineFailed):
+    """A GPU has no memory left for one piece of sound. Passes when others are done with it."""
+
+    transient = True
+
+
 class Cancelled(AudiollaError):
     """The job was cancelled while it ran."""
 

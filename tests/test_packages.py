@@ -16,8 +16,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Where a package is imported under another name than it is installed under.
 IMPORTED_AS = {
     "annotated-types": "annotated_types",
+    "audio-separator": "audio_separator",
+    "deepfilternet": "df",
     "mcp-types": "mcp_types",
     "pillow": "PIL",
+    "pyannote.audio": "pyannote",
     "pydantic-core": "pydantic_core",
     "pyyaml": "yaml",
     "uuid-utils": "uuid_utils",
@@ -45,7 +48,14 @@ def test_the_lock_pins_every_dependency_and_what_is_installed_agrees():
         assert version(name) == locked[name], name
 
 
-@pytest.mark.parametrize("name", ["base", "dev"])
+def test_the_engines_lock_pins_all_but_torch_and_agrees_with_the_base():
+    locked, base = pins("engines"), pins("base")
+    wanted = {name.replace(".", "-") for name in PROJECT["optional-dependencies"]["engines"]}
+    assert wanted - locked.keys() == {"torch"}
+    assert {name: base[name] for name in locked.keys() & base.keys()}.items() <= locked.items()
+
+
+@pytest.mark.parametrize("name", ["base", "dev", "engines"])
 def test_every_pin_has_its_hashes_and_no_host_is_named(name):
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     for pinned in pins(name):
@@ -60,8 +70,9 @@ def test_what_the_program_imports_is_what_the_project_requires():
         name for room in MAY_IMPORT for path in files(room) for name in imported(path.read_text())
     }
     third_party = used - set(MAY_IMPORT) - set(sys.stdlib_module_names)
-    declared = {IMPORTED_AS.get(name, name) for name in PROJECT["dependencies"]}
-    assert third_party == declared - DATA_OF
+    required = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["engines"]
+    declared = {IMPORTED_AS.get(name, name) for name in required}
+    assert third_party == declared - DATA_OF - {"torchaudio"}  # imported by its name only
 
 
 @pytest.mark.parametrize("name", DATA_OF)

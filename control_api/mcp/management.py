@@ -19,6 +19,7 @@ from control_api.mcp.tools import Answer, Caller, Link, Tool
 from control_api.ports import Service, Status
 from control_api.replies import job_object
 from control_api.schemas import model_schema
+from control_api.workflow import find_preset, pipeline_ops, preset_object
 from handlers.declare import field_path
 from handlers.errors import BadParameter, MistypedParameter, TooLarge
 
@@ -62,12 +63,16 @@ class _Path(Arguments):
     path: str = Field(description="Path in the staging area.")
 
 
+class _Preset(Arguments):
+    name: str = Field(description="As list_presets has it.")
+
+
 class _Put(_Path):
     content_base64: str = Field(description="The bytes, as base64.")
 
 
 def management_tools(service: Service, inline_bytes: int) -> list[Tool]:
-    """Engines, jobs and files."""
+    """Engines, operations of chains, presets, jobs and files."""
     desk = _Desk(service, inline_bytes)
     files = {"files": {"type": "array", "items": {"type": "object", "properties": _FILE}}}
     jobs = {"jobs": {"type": "array", "items": {"type": "object", "properties": _JOB}}}
@@ -77,6 +82,14 @@ def management_tools(service: Service, inline_bytes: int) -> list[Tool]:
     return [
         tool("list_engines", "List the engines that operations stand on, and how each stands: "
              "loaded, ready, or why it is not.", _None, engines, desk.engines, reads=True),
+        tool("list_ops", "List the operations that presets and pipelines are made of.", _None,
+             {"ops": {"type": "array", "items": _TEXT}}, desk.ops, reads=True),
+        tool("list_presets", "List the presets: chains of operations that have a name.", _None,
+             {"presets": {"type": "array", "items": {"type": "object"}}}, desk.presets,
+             reads=True),
+        tool("describe_preset", "Show the steps of a preset.", _Preset,
+             {"name": _TEXT, "description": _TEXT, "steps": {"type": "array"}}, desk.preset,
+             reads=True),
         tool("list_jobs", "List jobs, oldest first.", _Jobs, jobs, desk.jobs, reads=True),
         tool("get_job", "Look at one job: its state, progress, result or error.", _Job, _JOB,
              desk.job, reads=True),
@@ -167,6 +180,16 @@ class _Desk:
 
     def engines(self, _: _None, __: Caller) -> Answer:
         return Answer({"engines": [engine_object(s) for s in self._service.engines()]})
+
+    def ops(self, _: _None, __: Caller) -> Answer:
+        return Answer({"ops": pipeline_ops()})
+
+    def presets(self, _: _None, __: Caller) -> Answer:
+        listed = [{"name": p.name, "description": p.description} for p in self._service.presets()]
+        return Answer({"presets": listed})
+
+    def preset(self, given: _Preset, _: Caller) -> Answer:
+        return Answer(preset_object(find_preset(self._service, given.name)))
 
     def jobs(self, given: _Jobs, _: Caller) -> Answer:
         jobs = self._service.jobs(given.status, given.limit)

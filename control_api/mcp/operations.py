@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from control_api.fields import DESTINATIONS, fields_of
+from control_api.fields import DESTINATIONS, Fields, fields_of
 from control_api.mcp.results import Teller
 from control_api.mcp.tools import Answer, Caller, Tool
 from control_api.mcp.work import form_of, run
@@ -52,28 +52,28 @@ def operation_tools(
             sharing[op.tool].append(op)
     tools: list[Tool] = []
     for name, ops in sharing.items():
-        one = OperationTool(ops[0], service, teller) if len(ops) == 1 else None
-        tools.append(one.tool(name) if one else _Shared(name, ops, service, teller).tool())
-        for op in ops:
-            for alias, defaults in op.tool_aliases.items():
-                tools.append(OperationTool(op, service, teller, defaults).tool(alias))
+        all_of_it = [OperationTool(fields_of(op), service, teller) for op in ops]
+        only, *more = all_of_it
+        tools.append(only.tool(name) if not more else _Shared(name, all_of_it).tool)
+        for one in all_of_it:
+            for alias, defaults in one.op.tool_aliases.items():
+                tools.append(OperationTool(one.fields, service, teller, defaults).tool(alias))
     return tools
 
 
 class OperationTool:
-    """One operation, as a tool does it."""
+    """One operation, or what stands for a chain of them, as a tool does it."""
 
     def __init__(
         self,
-        op: Operation,
+        fields: Fields,
         service: Service,
         teller: Teller,
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
         """`defaults` hold for one name of the tool, before those of the operation."""
-        self.op = op
-        self.fields = fields_of(op)
-        self.defaults = _defaults(op) | dict(defaults or {})
+        self.op, self.fields = fields.op, fields
+        self.defaults = _defaults(fields.op) | dict(defaults or {})
         self._service, self._teller = service, teller
 
     @cached_property
@@ -110,6 +110,8 @@ class OperationTool:
             properties[f"{name}_base64"] = _BASE64
             properties |= {f"{name}_path": _PLACE["path"], f"{name}_size": _PLACE["size"]}
             properties |= {k: v for k, v in _PLACE.items() if k not in properties}
+        if self.fields.chain is not None:
+            properties |= {"preset": {"type": "string"}, "steps": {"type": "array"}}
         return {**schema, "properties": {**properties, **_PENDING}}
 
     def tool(self, name: str) -> Tool:
@@ -190,16 +192,15 @@ class _Shared:
     """Several operations behind one tool."""
 
     name: str
-    ops: Sequence[Operation]
-    service: Service
-    teller: Teller
+    all_of_it: Sequence[OperationTool]
 
+    @cached_property
     def tool(self) -> Tool:
         """The tool."""
         properties: dict[str, Schema] = {}
         definitions: dict[str, Schema] = {}
         gives: dict[str, Schema] = {}
-        for one in self._tools:
+        for one in self.all_of_it:
             for name, schema in one.arguments["properties"].items():
                 properties[name] = _either(properties.get(name), schema)
             definitions |= one.arguments.get("$defs", {})
@@ -249,7 +250,7 @@ class _Shared:
 
     def _of_others_dropped(self, given: Mapping[str, Any], one: OperationTool) -> dict[str, Any]:
         """Without defaults of the other operations, which a client may have filled in."""
-        tool = self.tool().arguments["properties"]
+        tool = self.tool.arguments["properties"]
         own = one.arguments["properties"]
         kept = dict(given)
         for name, value in given.items():
@@ -260,19 +261,15 @@ class _Shared:
                 del kept[name]
         return kept
 
-    @cached_property
-    def _tools(self) -> list[OperationTool]:
-        return [OperationTool(op, self.service, self.teller) for op in self.ops]
-
     @property
     def _chooser(self) -> str:
-        (name,) = {name for op in self.ops for name in op.path_params}
+        (name,) = {name for one in self.all_of_it for name in one.op.path_params}
         return name
 
     @cached_property
     def _by_choice(self) -> dict[str, OperationTool]:
         found: dict[str, OperationTool] = {}
-        for one in self._tools:
+        for one in self.all_of_it:
             said = one.arguments["properties"].get(self._chooser)
             choices = said["enum"] if said and one.op.path_params else [one.op.name]
             found |= dict.fromkeys(choices, one)
@@ -280,18 +277,16 @@ class _Shared:
 
     @property
     def _default(self) -> Any:
-        return next(
-            op.mcp_defaults[self._chooser] for op in self.ops if self._chooser in op.mcp_defaults
-        )
+        return next(v for o in self.all_of_it for n, v in o.defaults.items() if n == self._chooser)
 
     @property
     def _engines(self) -> list[str]:
-        return list(dict.fromkeys(slug for op in self.ops for slug in op.engines))
+        return list(dict.fromkeys(slug for one in self.all_of_it for slug in one.op.engines))
 
     @property
     def _description(self) -> str:
         lines = []
-        for one in self._tools:
+        for one in self.all_of_it:
             choices = [choice for choice, chosen in self._by_choice.items() if chosen is one]
             lines.append(f"{self._chooser} {', '.join(choices)}: {description_of(one.op)}")
         return "\n\n".join(lines)

@@ -26,10 +26,11 @@ from mcp.shared.exceptions import MCPError
 from control_api.errors import refusal_of
 from control_api.files import content_type
 from control_api.jobs import found
-from control_api.mcp.tools import SCHEME, Answer, Caller, Link, Tool, file_uri
+from control_api.mcp.tools import SCHEME, Answer, Caller, Link, Tool
 from control_api.ports import Service
 from control_api.replies import job_object
 from control_api.wire import to_json
+from control_api.workflow import find_preset
 from handlers.errors import AudiollaError, TooLarge
 
 _LOG = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ def build(tools: Sequence[Tool], service: Service, inline_bytes: int) -> Server[
         on_list_resources=desk.list_resources,
         on_list_resource_templates=desk.list_templates,
         on_read_resource=desk.read_resource,
+        on_list_prompts=desk.list_prompts,
+        on_get_prompt=desk.get_prompt,
     )
 
 
@@ -159,6 +162,49 @@ class _Desk:
             blob = base64.b64encode(file.read()).decode()
         return types.BlobResourceContents(uri=uri, mime_type=content_type(stored.path), blob=blob)
 
+    # -- prompts -------------------------------------------------------------------------------
+    async def list_prompts(self, _: Context, __: Any) -> types.ListPromptsResult:
+        """One for each preset."""
+        presets = await self._in_thread(self._service.presets)
+        sound = types.PromptArgument(
+            name="file_path", description="Path of a staged file.", required=True
+        )
+        target = types.PromptArgument(
+            name="output_path", description="Where the result goes in the staging area."
+        )
+        return types.ListPromptsResult(
+            prompts=[
+                types.Prompt(name=p.name, description=p.description, arguments=[sound, target])
+                for p in presets
+            ]
+        )
+
+    async def get_prompt(
+        self, _: Context, params: types.GetPromptRequestParams
+    ) -> types.GetPromptResult:
+        """What to say to have a preset run."""
+        try:
+            preset = await self._in_thread(find_preset, self._service, params.name)
+        except AudiollaError as wrong:
+            raise MCPError(types.INVALID_PARAMS, wrong.detail) from None
+        given = params.arguments or {}
+        if not given.get("file_path"):
+            raise MCPError(types.INVALID_PARAMS, "file_path is required: a staged file")
+        call = {"name": preset.name, "file_path": given["file_path"]}
+        call["output_path"] = given.get("output_path") or f"{preset.name}/{given['file_path']}"
+        steps = "\n".join(
+            f"{number}. {step.op} {to_json(dict(step.params)).decode()}"
+            for number, step in enumerate(preset.steps, 1)
+        )
+        text = (
+            f"{preset.description.rstrip('.')}: call run_preset with {to_json(call).decode()}. "
+            f"Its steps:\n{steps}\nThen measure the result (loudness) and tell me what changed."
+        )
+        message = types.PromptMessage(
+            role="user", content=types.TextContent(type="text", text=text)
+        )
+        return types.GetPromptResult(description=preset.description, messages=[message])
+
     async def _in_thread(self, do: Callable[..., _T], *arguments: Any) -> _T:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(_THREADS)
@@ -226,6 +272,3 @@ def _teller(context: Context) -> Callable[[float, str], None] | None:
         asyncio.run_coroutine_threadsafe(report, loop)
 
     return tell
-
-
-__all__ = ["build", "file_uri"]

@@ -66,21 +66,6 @@ class Teller:
             telling.whole(main)
         return telling.answer
 
-    def of_chain(self, job: Job, *, inline: bool = True) -> Answer:
-        """The answer of a preset or a pipeline whose job has ended."""
-        telling = self._begun(job, inline)
-        main = next((o for o in job.outputs if o.role == "sound"), None)
-        if main is None:
-            telling.answer.result = result_of(job)
-        else:
-            telling.whole(main)
-        return telling.answer
-
-    def link(self, output: Output) -> Link:
-        """A link to a staged output."""
-        assert output.staged is not None
-        return Link(output.staged, output.size, output.media_type)
-
     def _begun(self, job: Job, inline: bool) -> _Telling:
         if job.status != "completed":
             raise error_of_job(job)

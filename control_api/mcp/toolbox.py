@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from control_api.mcp.compact import compact_tools
 from control_api.mcp.management import management_tools
-from control_api.mcp.operations import operation_tools
+from control_api.mcp.operations import OperationTool, operation_tools
 from control_api.mcp.results import Teller
 from control_api.mcp.tools import Tool
 from control_api.ports import ApiSettings, Service
+from control_api.workflow import pipeline_fields, preset_fields
 from handlers.registry import operations
 
 
@@ -14,7 +16,15 @@ def toolbox(service: Service, settings: ApiSettings) -> list[Tool]:
     """The tools that agents see, in the order in which they see them."""
     inline_bytes = settings.mcp_inline_bytes
     teller = Teller(service, inline_bytes)
+    chains = [
+        OperationTool(fields, service, teller)
+        for fields in (preset_fields(service), pipeline_fields())
+    ]
+    managing = management_tools(service, inline_bytes)
+    if settings.mcp_tools == "compact":
+        return [*managing, *compact_tools(operations(), chains, service, teller)]
     return [
-        *management_tools(service, inline_bytes),
+        *managing,
+        *(chain.tool(str(chain.op.tool)) for chain in chains),
         *operation_tools(operations().values(), service, teller),
     ]

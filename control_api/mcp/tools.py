@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -101,13 +101,3 @@ class Tool:
 def file_uri(path: str) -> str:
     """The resource that a staged file is."""
     return f"{SCHEME}://files/{quote(path)}"
-
-
-def job_uri(job_id: str) -> str:
-    """The resource that a job is."""
-    return f"{SCHEME}://jobs/{quote(job_id)}"
-
-
-def described(schema: Mapping[str, Any], properties: Sequence[str]) -> dict[str, Any]:
-    """The named properties of an object schema."""
-    return {name: schema["properties"][name] for name in properties}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from control_api.fields import SPEC, Fields
 from control_api.forms import Form
-from control_api.intake import read_request
+from control_api.intake import native, read_request
 from control_api.mcp.tools import Answer, Caller
+from control_api.plans import plan_of
 from control_api.ports import Job, Service, Submission
-from handlers.declare import Operation
 from handlers.errors import AudiollaError, BadParameter
-from rules.orders import Order
 
 
 def form_of(fields: Fields, arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> Form:
@@ -32,8 +32,10 @@ def form_of(fields: Fields, arguments: Mapping[str, Any], defaults: Mapping[str,
         if twice:
             raise BadParameter(f"{twice[0]} is given beside {SPEC} and in it", field=twice[0])
         given |= document
+    params = {name: value for name, value in given.items() if name in fields.params}
     form = Form()
-    form.take_json(_filled(fields, given, defaults))
+    # Some models write arrays and objects as text, though they are asked not to.
+    form.take_json(_filled(fields, given | native(fields.op, params), defaults))
     return form
 
 
@@ -65,47 +67,30 @@ def run(
     Raises:
         AudiollaError: what is wrong with the arguments, or what the job ended with.
     """
-
-    def built(job_id: str) -> Submission:
-        request = read_request(fields, form, {}, job_id, service)
-        return Submission(
-            id=job_id,
-            endpoint=_endpoint(fields.op, request.order),
-            order=request.order,
-            background=request.background,
-            webhook_url=request.webhook_url,
-            source="mcp",
-        )
-
-    return submitted(built, caller, service, tell)
-
-
-def submitted(
-    build: Callable[[str], Submission],
-    caller: Caller,
-    service: Service,
-    tell: Callable[[Job], Answer],
-) -> Answer:
-    """Build an order for a new job, queue it, and wait for it unless it says otherwise.
-
-    Raises:
-        AudiollaError: what is wrong with it, or what the job ended with.
-    """
     job_id = service.new_job_id()
-    waits = True
+    in_background = False
     try:
-        submission = build(job_id)
-        waits = not submission.background
-        service.submit(submission)
-        if not waits:
+        request = read_request(fields, form, {}, job_id, service)
+        endpoint = _endpoint(fields, form)
+        if request.plan:
+            return Answer(plan_of(fields, request, endpoint, service))
+        service.submit(
+            Submission(
+                id=job_id,
+                endpoint=endpoint,
+                order=request.order,
+                background=request.background,
+                webhook_url=request.webhook_url,
+                source="mcp",
+            )
+        )
+        in_background = request.background
+        if in_background:
             url = f"/v1/jobs/{job_id}"
             return Answer({"job_id": job_id, "status": "pending", "status_url": url})
         return tell(service.wait(job_id, watching(job_id, caller, service)))
-    except BaseException:
-        waits = True
-        raise
     finally:
-        if waits:
+        if not in_background:
             service.discard(job_id)
 
 
@@ -128,7 +113,9 @@ def watching(job_id: str, caller: Caller, service: Service) -> Callable[[], bool
     return look
 
 
-def _endpoint(op: Operation, order: Order) -> str:
-    """The path under which REST would have taken the order."""
-    params = op.read_params(order.steps[0].params, strict=True)
-    return op.route.format(**{name: getattr(params, name) for name in op.path_params})
+def _endpoint(fields: Fields, form: Form) -> str:
+    """The path under which REST would have taken the request."""
+    given = {name: form.values[name] for name in fields.params & form.names}
+    params = fields.op.read_params(given, strict=True)
+    named = {n: quote(str(getattr(params, n)), safe="") for n in fields.op.path_params}
+    return fields.op.route.format(**named)

@@ -124,17 +124,17 @@ class Bag:
         self._models = models
         #: `(models, stems)`, adding up to 1 over the models.
         self._share = weights / weights.sum(axis=0)
-        self._device = device
         (self._size,) = sizes
         self._stride = int(0.75 * self._size)
         # Those with a transformer always take a window of full size.
         self._fixed = all(hasattr(model, "valid_length") for model in models)
-        self._batches = Batches(device, _GPU_BATCH)
+        self._batches = Batches(device, _GPU_BATCH, *models)
 
     def separate(
         self, sound: Blocks, stems: Sequence[str], progress: Callable[[float], None], /
     ) -> Iterator[Samples]:
         """The wanted stems; see `Separator`."""
+        self._batches.begin()
         rows = [self.outputs.index(stem) for stem in stems]
         level = _Level(sound, progress)
         windows = list(self._windows(sound.frames))
@@ -208,7 +208,7 @@ class Bag:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(np.stack(items)).to(self._device)
+            batch = torch.from_numpy(np.stack(items)).to(self._batches.device)
             return list(self._models[number](batch)[:, rows].cpu().numpy())
 
 

@@ -122,8 +122,7 @@ class Roformer:
         self.outputs = (gives,)
         self._model = model
         self._size, self._step = size, step
-        self._device = device
-        self._batches = Batches(device, _GPU_BATCH)
+        self._batches = Batches(device, _GPU_BATCH, model)
         self._layers = [part for layer in model.layers for part in layer]
         self._tell: Callable[[], None] = _nothing
         for layer in self._layers:
@@ -133,6 +132,7 @@ class Roformer:
         self, sound: Blocks, _stems: Sequence[str], progress: Callable[[float], None], /
     ) -> Iterator[Samples]:
         """The stem; see `Separator`."""
+        self._batches.begin()
         starts = self._starts(sound.frames)
         sums = OverlapAdd(sound.channels, self._size)
         window = np.hamming(self._size).astype(np.float32)
@@ -170,7 +170,7 @@ class Roformer:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(np.stack(items)).to(self._device)
+            batch = torch.from_numpy(np.stack(items)).to(self._batches.device)
             return list(self._model(batch).cpu().numpy())
 
     @contextlib.contextmanager

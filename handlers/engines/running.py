@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import math
 import os
 import warnings
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from handlers.engines.declare import Device
-from handlers.errors import EngineFailed
+from handlers.errors import DeviceFull
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -70,18 +73,36 @@ class Batches:
     """Runs items through a model, as many at a time as is fastest and fits.
 
     On a processor one at a time: batches never were faster there. On a GPU a batch
-    that does not fit is halved, and stays so.
+    that does not fit is halved, and stays so. Where not even one item fits, the rest
+    of the sound goes through the processor if that `may_use_cpu`.
     """
 
-    def __init__(self, device: Device, size: int) -> None:
-        """`size` items at a time on a GPU."""
+    #: Set once per process.
+    may_use_cpu = False
+
+    def __init__(self, device: Device, size: int, *modules: Any) -> None:
+        """`size` items at a time on a GPU, through `modules`, which are there."""
         self.size = size if device.startswith("cuda") else 1
+        #: Where the modules are.
+        self.device = device
+        self._home = device
+        self._modules = modules
+
+    def begin(self) -> None:
+        """A new sound: what had to leave the GPU may have room there again."""
+        self._move(self._home)
+
+    def _move(self, device: Device) -> None:
+        if device != self.device:
+            for module in self._modules:
+                module.to(device)
+            self.device = device
 
     def run(self, items: Sequence[T], call: Callable[[Sequence[T]], Sequence[R]]) -> Iterator[R]:
         """What `call` gives for each item, in order.
 
         Raises:
-            EngineFailed: not even one item fits into the memory of the device.
+            DeviceFull: not even one item fits into the memory of the device.
         """
         import torch
 
@@ -90,12 +111,16 @@ class Batches:
             try:
                 results = call(items[done : done + self.size])
             except torch.OutOfMemoryError as wrong:
-                if self.size == 1:
-                    raise EngineFailed(
+                if self.size > 1:
+                    self.size //= 2
+                elif self.may_use_cpu and self.device != "cpu":
+                    log.warning("the rest of this sound goes through the processor: %s", wrong)
+                    self._move("cpu")
+                else:
+                    raise DeviceFull(
                         f"the GPU has too little free memory for one piece of sound: {wrong}",
-                        hint="free memory on the GPU, or run with AUDIOLLA_DEVICE=cpu",
+                        hint="free memory on the GPU, or set AUDIOLLA_CPU_FALLBACK=true",
                     ) from wrong
-                self.size //= 2
                 torch.cuda.empty_cache()
                 continue
             yield from results

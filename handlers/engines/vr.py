@@ -90,8 +90,7 @@ class Vr:
         self.outputs = (gives,)
         self._network = network
         self._table = table
-        self._device = device
-        self._batches = Batches(device, _GPU_BATCH)
+        self._batches = Batches(device, _GPU_BATCH, network)
         self._bands: Mapping[int, Mapping[str, Any]] = table.param["band"]
         self._hop = int(self._bands[len(self._bands)]["hl"])
         #: A sound this short is lengthened: the lowest band would have no spectrum.
@@ -101,6 +100,7 @@ class Vr:
         self, sound: Blocks, _stems: Sequence[str], progress: Callable[[float], None], /
     ) -> Iterator[Samples]:
         """What is left when the echo is gone; see `Separator`."""
+        self._batches.begin()
         peaks = np.zeros(sound.channels // 2)
         for spectra in self._spectra(sound):
             progress(0.0)
@@ -226,7 +226,7 @@ class Vr:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(np.stack(items)).to(self._device)
+            batch = torch.from_numpy(np.stack(items)).to(self._batches.device)
             return list(self._network.predict_mask(batch).cpu().numpy())
 
     def _sharpened(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from daemon.settings import Settings
 from daemon.staging import copy_capped, normalized
 from handlers.errors import NoSuchFile, UnreadableInput
 from rules.orders import Delivery, SoundRef
+from rules.presets import shipped
 
 
 def api_settings(**given):
@@ -32,6 +33,7 @@ class FakeService:
         #: Engines by slug, as `EngineState`; those that refuse work, with their error.
         self.shelf = {}
         self.refused = {}
+        self.known_presets = list(shipped())
         self._numbers = itertools.count(1)
 
     # -- jobs
@@ -60,6 +62,9 @@ class FakeService:
         target = Path("/staged") / path
         return Delivery(folder=target.parent, name=target.name, exact=True), path
 
+    def staged_name(self, path):
+        return normalized(path)
+
     def submit(self, submission):
         self.submitted.append(submission)
         self.all_jobs[submission.id] = self._ended(submission)
@@ -72,11 +77,15 @@ class FakeService:
             "started_at": 101.0,
             "completed_at": 103.5,
             "endpoint": submission.endpoint,
-            "ops": (step.op,),
+            "ops": tuple(s.op for s in submission.order.steps),
             "webhook_url": submission.webhook_url,
         }
         if isinstance(self.outcome, Exception):
-            about |= {"error_kind": type(self.outcome).__name__, "error": str(self.outcome)}
+            about |= {
+                "error_kind": type(self.outcome).__name__,
+                "error": str(self.outcome),
+                "error_step": self.outcome.step,
+            }
             return Job(status="failed", **about)
         delivery = submission.order.delivery
         outputs = []
@@ -93,7 +102,10 @@ class FakeService:
         return Job(
             status="completed",
             descriptor=self.outcome,
-            steps=[{"step": 0, "op": step.op, "params": step.params, "result": self.outcome}],
+            steps=[
+                {"step": number, "op": s.op, "params": s.params, "result": self.outcome}
+                for number, s in enumerate(submission.order.steps)
+            ],
             outputs=outputs,
             output_format=delivery.encoding.format if delivery else None,
             **about,
@@ -127,6 +139,9 @@ class FakeService:
         if job.status not in ("failed", "cancelled"):
             raise WrongState(f"job {job_id} is {job.status}")
         return True
+
+    def presets(self):
+        return self.known_presets
 
     def engines(self):
         return list(self.shelf.values())

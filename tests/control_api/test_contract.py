@@ -149,7 +149,9 @@ def limits(entry):
                 yield param, about["max"] + 1
             if "min_exclusive" in about:
                 yield param, about["min_exclusive"]
-        if "enum" in about and about.get("in") != "path":
+        # An engine that nobody knows is a 404.
+        named = param == "engine" and "engine_param" in entry["errors"]["sets"]
+        if "enum" in about and about.get("in") != "path" and not named:
             yield param, 3 if about["type"] == "integer" else "none-of-these"
 
 

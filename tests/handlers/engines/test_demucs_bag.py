@@ -13,7 +13,7 @@ from handlers.engines.running import Batches
 from handlers.errors import (
     BadParameter,
     Cancelled,
-    EngineFailed,
+    DeviceFull,
     WeightsCorrupt,
     WeightsMissing,
 )
@@ -214,7 +214,7 @@ def test_many_windows_at_once_give_the_same(single, averaged, monkeypatch):
     audio = noise(3, seconds=2, rate=44100, channels=4)
     for bag in (single, averaged):
         alone = separated(bag, audio)
-        monkeypatch.setattr(bag, "_batches", Batches("cuda", 4))
+        monkeypatch.setattr(bag, "_batches", tiny.as_on_a_gpu(4))
         assert bag._batches.size == 4
         np.testing.assert_allclose(separated(bag, audio), alone, atol=1e-5)
 
@@ -242,8 +242,32 @@ def test_a_device_without_room_for_one_item_is_said():
     def call(_):
         raise torch.OutOfMemoryError("none left")
 
-    with pytest.raises(EngineFailed, match="too little free memory"):
+    with pytest.raises(DeviceFull, match="too little free memory"):
         list(Batches("cuda", 2).run([1], call))
+
+
+def test_the_processor_takes_over_for_one_sound_if_it_may(monkeypatch):
+    import torch
+
+    class Module:
+        at = "cuda"
+
+        def to(self, device):
+            self.at = device
+
+    module = Module()
+    batches = Batches("cuda", 2, module)
+    monkeypatch.setattr(batches, "may_use_cpu", True)
+
+    def call(items):
+        if batches.device == "cuda" and 3 in items:
+            raise torch.OutOfMemoryError("none left")
+        return [(item, module.at) for item in items]
+
+    found = list(batches.run([1, 2, 3, 4], call))
+    assert found == [(1, "cuda"), (2, "cuda"), (3, "cpu"), (4, "cpu")]
+    batches.begin()
+    assert (module.at, batches.device) == ("cuda", "cuda")
 
 
 # -- files that are not what they should be ------------------------------------------------------

@@ -9,7 +9,7 @@ import yaml
 
 from handlers.engines.registry import find_engine
 from handlers.engines.roformer import load_roformer
-from handlers.engines.running import Batches, unwarned
+from handlers.engines.running import unwarned
 from handlers.errors import Cancelled, WeightsCorrupt, WeightsMissing
 from tests.handlers.engines import tiny
 from tests.handlers.engines.tiny_roformer import BS, MEL_BAND, settings_of, write_roformer
@@ -124,7 +124,7 @@ def test_many_windows_and_pairs_at_once_give_the_same(models, monkeypatch):
     one_pair = separated(models["mel"], sound(audio.samples[2:], 44100))
     np.testing.assert_array_equal(alone[2:], one_pair)
 
-    monkeypatch.setattr(models["mel"], "_batches", Batches("cuda", 3))
+    monkeypatch.setattr(models["mel"], "_batches", tiny.as_on_a_gpu(3))
     np.testing.assert_allclose(separated(models["mel"], audio), alone, atol=1e-6)
 
 

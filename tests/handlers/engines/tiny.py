@@ -12,6 +12,7 @@ from typing import Any
 from handlers.engines.declare import Engine
 from handlers.engines.files import Models
 from handlers.engines.registry import find_engine
+from handlers.engines.running import Batches
 from handlers.engines.shelf import Lent, Shelf
 from handlers.engines.torchaudio_part import importable
 from tests.handlers.engines.tiny_separators import SEPARATORS, smaller
@@ -43,6 +44,13 @@ def seeded(seed: int = 0) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def as_on_a_gpu(size: int) -> Batches:
+    """Batches of this size, computed here."""
+    batches = Batches("cuda", size)
+    batches.device = batches._home = "cpu"
+    return batches
 
 
 def ast(root: Path) -> Path:

@@ -29,7 +29,6 @@ class TestSleep(Params):
     category="effects-creative",
     examples=[Example("A short one.", seconds=0.01)],
     tool=None,
-    documented=False,
 )
 def test_sleep(sound: Audio, p: TestSleep, progress: Progress) -> Audio:
     """Take time, and look up every 10 ms; the sound passes by."""
@@ -51,7 +50,6 @@ class TestSpin(Params):
     category="effects-creative",
     examples=[Example("Not at all.", seconds=0)],
     tool=None,
-    documented=False,
 )
 def test_spin(sound: Audio, p: TestSpin) -> Audio:
     """Take time and never look up: only force ends it; the sound passes by."""
@@ -71,7 +69,6 @@ class TestCrash(Params):
     category="effects-creative",
     examples=[Example("It stays alive.")],
     tool=None,
-    documented=False,
 )
 def test_crash(sound: Audio, p: TestCrash) -> Audio:
     """End the process that runs it."""
@@ -95,7 +92,6 @@ class TestFail(Params):
     category="effects-creative",
     examples=[Example("It works at once.")],
     tool=None,
-    documented=False,
 )
 def test_fail(sound: Audio, p: TestFail) -> Audio:
     """Fail with a fault that may pass, a number of times."""
@@ -120,7 +116,6 @@ class TestGpuGain(Params):
     category="effects-creative",
     examples=[Example("Half as loud.", gain_db=-6)],
     tool=None,
-    documented=False,
     lane="gpu",
 )
 def test_gpu_gain(sound: Blocks, p: TestGpuGain) -> Blocks:
