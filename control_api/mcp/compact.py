@@ -22,7 +22,8 @@ from handlers.errors import UnknownOperation
 
 _SHOWN = 12
 """Operations that a search gives at most."""
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[a-z0-9]{3,}")
+_SAYS_NOTHING = frozenset({"and", "for", "from", "into", "sound", "audio", "the", "with"})
 _INLINE = "Give the result as base64 within the answer instead of a link to it."
 
 
@@ -95,7 +96,7 @@ class _Desk:
         self._service, self._teller = service, teller
 
     def find(self, given: _Find, _: Caller) -> Answer:
-        words = set(_WORD.findall(given.query.lower()))
+        words = set(_WORD.findall(given.query.lower())) - _SAYS_NOTHING
         ops = [op for op in self._known.values() if given.category in (None, op.category)]
         if words:
             rated = [(_score(op, words), op.name) for op in ops]

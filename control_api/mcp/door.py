@@ -32,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 MCP_PATH = "/v1/mcp"
 _PATIENCE = 30.0
 """Seconds that a request waits for the package to be imported."""
+_LISTEN = "subscriptions/listen"
 _MAX_LISTENERS = 16
 """Streams that stay open; each holds a thread of the server."""
 
@@ -88,7 +89,7 @@ class Door:
         body = req.bounded_stream.read(limit + 1)
         if len(body) > limit:
             raise TooLarge(f"the request has more than {limit} bytes; PUT files to /v1/files")
-        app, loop = self._ready(_wants_streams(req))
+        app, loop = self._ready(streaming=_wants_stream(req, body))
         with ExitStack() as leaving:
             leaving.enter_context(self._seated(req, waiting))
             try:
@@ -109,7 +110,7 @@ class Door:
 
     @contextmanager
     def _seated(self, req: falcon.Request, waiting: WaitingRoom) -> Iterator[None]:
-        listens = req.get_header("Mcp-Method") == "subscriptions/listen"
+        listens = _listens(req)
         if listens and not self._listeners.acquire(blocking=False):
             raise Busy("too many listen at once; try again")
         try:
@@ -119,7 +120,7 @@ class Door:
             if listens:
                 self._listeners.release()
 
-    def _ready(self, streaming: bool) -> tuple[AsgiApp, asyncio.AbstractEventLoop]:
+    def _ready(self, *, streaming: bool) -> tuple[AsgiApp, asyncio.AbstractEventLoop]:
         self.start()
         self._opened.wait(_PATIENCE)
         app = self._streaming if streaming else self._plain
@@ -194,9 +195,18 @@ class _Stream:
 _HOME = (".localhost", ".local", ".internal", ".lan", ".home", ".home.arpa")
 
 
-def _wants_streams(req: falcon.Request) -> bool:
-    """Only who takes both kinds of answer gets a stream; curl may ask for plain JSON."""
-    return "text/event-stream" in (req.get_header("Accept") or "")
+def _wants_stream(req: falcon.Request, body: bytes) -> bool:
+    """True when something may come before the answer: only then is it worth a stream.
+
+    Many clients limit the size of what comes in one, and curl takes none.
+    """
+    if "text/event-stream" not in (req.get_header("Accept") or ""):
+        return False
+    return _listens(req) or b'"progressToken"' in body
+
+
+def _listens(req: falcon.Request) -> bool:
+    return req.get_header("Mcp-Method") == _LISTEN
 
 
 def _is_ours(host: str) -> bool:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from control_api.engines import engine_object
 from control_api.files import content_type, file_object
 from control_api.jobs import DEFAULT_LIMIT, MAX_LIMIT, found, removed
+from control_api.mcp.results import too_much
 from control_api.mcp.tools import Answer, Caller, Link, Tool
 from control_api.ports import Service, Status
 from control_api.replies import job_object
@@ -223,16 +224,13 @@ class _Desk:
         link = Link(stored.path, stored.size, content_type(stored.path))
         return Answer({"path": stored.path, "size": stored.size}, [link])
 
-    def get(self, given: _Path, _: Caller) -> Answer:
+    def get(self, given: _Path, caller: Caller) -> Answer:
         file, stored = self._service.open_file(given.path)
         told: dict[str, Any] = {"path": stored.path, "size": stored.size}
         link = Link(stored.path, stored.size, content_type(stored.path))
         with file:
-            if stored.size > self._limit:
-                told["staged_because"] = (
-                    f"{stored.size} bytes are more than AUDIOLLA_MCP_INLINE_BYTES "
-                    f"({self._limit}) allows in an answer; read it at /v1/files/{stored.path}"
-                )
+            if stored.size > caller.inline_bytes:
+                told["staged_because"] = too_much(stored.size, caller.inline_bytes)
             else:
                 told["content_base64"] = base64.b64encode(file.read()).decode()
         return Answer(told, [link])

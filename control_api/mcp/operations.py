@@ -145,7 +145,9 @@ class OperationTool:
             form,
             caller,
             self._service,
-            lambda job: self._teller.of_operation(self.op, job, inline=inline, paths=paths),
+            lambda job: self._teller.of_operation(
+                self.op, job, limit=caller.inline_bytes if inline else None, paths=paths
+            ),
         )
 
     @property
@@ -204,7 +206,8 @@ class _Shared:
             for name, schema in one.arguments["properties"].items():
                 properties[name] = _either(properties.get(name), schema)
             definitions |= one.arguments.get("$defs", {})
-            gives |= one.gives["properties"]
+            for name, schema in one.gives["properties"].items():
+                gives[name] = _either(gives.get(name), schema)
         properties[self._chooser] = {
             "type": "string",
             "enum": list(self._by_choice),

@@ -33,16 +33,15 @@ class _Part:
 class Teller:
     """Says what jobs gave, with as much of it in the answer as may be."""
 
-    def __init__(self, service: Service, inline_bytes: int) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._limit = inline_bytes
 
     def of_operation(
         self,
         op: Operation,
         job: Job,
         *,
-        inline: bool = True,
+        limit: int | None,
         paths: Mapping[str, str] | None = None,
     ) -> Answer:
         """The answer of the tool of one operation, whose job has ended.
@@ -50,13 +49,15 @@ class Teller:
         Args:
             op: the operation.
             job: its job.
-            inline: False stages everything, however small.
+            limit: bytes that may be in the answer; None stages everything, however small.
             paths: where single ones of several sounds go in the staging area.
 
         Raises:
             AudiollaError: the one that the job ended with.
         """
-        telling = self._begun(job, inline)
+        if job.status != "completed":
+            raise error_of_job(job)
+        telling = _Telling(self._service, job, limit)
         main = main_output(op, job)
         if op.kind == "json" or main is None:
             telling.answer.result = result_of(job, telling.embedded)
@@ -66,20 +67,14 @@ class Teller:
             telling.whole(main)
         return telling.answer
 
-    def _begun(self, job: Job, inline: bool) -> _Telling:
-        if job.status != "completed":
-            raise error_of_job(job)
-        waiting = sum(o.size for o in job.outputs if o.staged is None)
-        limit = self._limit if inline else -1
-        return _Telling(self._service, job, fits=waiting <= limit, inline=inline, limit=self._limit)
-
 
 class _Telling:
     """One answer while it is put together."""
 
-    def __init__(self, service: Service, job: Job, *, fits: bool, inline: bool, limit: int) -> None:
-        self._service, self._job = service, job
-        self._fits, self._inline, self._limit = fits, inline, limit
+    def __init__(self, service: Service, job: Job, limit: int | None) -> None:
+        self._service, self._job, self._limit = service, job, limit
+        waiting = sum(o.size for o in job.outputs if o.staged is None)
+        self._fits = limit is not None and waiting <= limit
         self.answer = Answer({})
         for output in job.outputs:
             if output.staged is not None:
@@ -119,7 +114,8 @@ class _Telling:
                     continue
                 if path is None:
                     path = f"jobs/{self._job.id}/{part.name}{part.ext}"
-                    self._say_why(output.size)
+                    if self._limit is not None:
+                        self.answer.result["staged_because"] = too_much(output.size, self._limit)
                 stored = self._service.put_file(path, file)
                 self.answer.links.append(Link(stored.path, stored.size, content_type(stored.path)))
                 staged[part.name] = {"path": stored.path, "size": stored.size}
@@ -172,19 +168,19 @@ class _Telling:
         with output.path.open("rb") as file:
             stored = self._service.put_file(path, file)
         self.answer.links.append(Link(stored.path, stored.size, output.media_type))
-        told = {"path": stored.path, "size": stored.size}
-        return told | ({"staged_because": self._why(output.size)} if self._inline else {})
+        told: dict[str, Any] = {"path": stored.path, "size": stored.size}
+        if self._limit is not None:
+            told["staged_because"] = too_much(output.size, self._limit)
+        return told
 
-    def _say_why(self, size: int) -> None:
-        if self._inline:
-            self.answer.result["staged_because"] = self._why(size)
 
-    def _why(self, size: int) -> str:
-        return (
-            f"{size} bytes are more than AUDIOLLA_MCP_INLINE_BYTES ({self._limit}) allows in an "
-            "answer; the file is in the staging area: read it as a resource, with get_file, or "
-            "at /v1/files"
-        )
+def too_much(size: int, limit: int) -> str:
+    """Why bytes are not in an answer, and where they are."""
+    return (
+        f"{size} bytes are more than the {limit} that may be in this answer "
+        "(AUDIOLLA_MCP_INLINE_BYTES; less where progress is streamed): the file is in the staging "
+        "area, to be read as a resource, with get_file, or at /v1/files"
+    )
 
 
 def _word(media_type: str) -> str:

@@ -14,13 +14,12 @@ from handlers.registry import operations
 
 def toolbox(service: Service, settings: ApiSettings) -> list[Tool]:
     """The tools that agents see, in the order in which they see them."""
-    inline_bytes = settings.mcp_inline_bytes
-    teller = Teller(service, inline_bytes)
+    teller = Teller(service)
     chains = [
         OperationTool(fields, service, teller)
         for fields in (preset_fields(service), pipeline_fields())
     ]
-    managing = management_tools(service, inline_bytes)
+    managing = management_tools(service, settings.mcp_inline_bytes)
     if settings.mcp_tools == "compact":
         return [*managing, *compact_tools(operations(), chains, service, teller)]
     return [

@@ -24,6 +24,8 @@ class Caller:
     tell: Callable[[float, str], None] | None = None
     #: True once nobody waits for the answer any more.
     gone: Callable[[], bool] = _still_there
+    #: Bytes of sound, pictures and files that the answer may hold as base64.
+    inline_bytes: int = 8 * 2**20
 
 
 @dataclass(frozen=True)
