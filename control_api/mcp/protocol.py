@@ -21,13 +21,15 @@ import mcp_types as types
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
 from control_api.errors import refusal_of
 from control_api.files import content_type
 from control_api.jobs import found
+from control_api.mcp.toolbox import toolbox
 from control_api.mcp.tools import SCHEME, Answer, Caller, Link, Tool
-from control_api.ports import Service
+from control_api.ports import ApiSettings, Service
 from control_api.replies import job_object
 from control_api.wire import to_json
 from control_api.workflow import find_preset
@@ -71,6 +73,13 @@ def build(tools: Sequence[Tool], service: Service, inline_bytes: int) -> Server[
         on_list_prompts=desk.list_prompts,
         on_get_prompt=desk.get_prompt,
     )
+
+
+async def serve_stdio(service: Service, settings: ApiSettings) -> None:
+    """Serve one client over standard input and output until it closes them."""
+    server = build(toolbox(service, settings), service, settings.mcp_inline_bytes)
+    async with stdio_server() as (read, write):
+        await server.run(read, write, server.create_initialization_options())
 
 
 class _Desk:
