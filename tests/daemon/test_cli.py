@@ -306,3 +306,29 @@ def test_a_file_that_no_rule_takes_is_a_failure(data, hot, tmp_path, capsys):
 
     assert called("run", hot, other) == 1
     assert "no rule takes" in capsys.readouterr().err
+
+
+# -- an agent on this machine -----------------------------------------------------------------------
+def test_an_agent_has_the_tools_over_standard_input_and_output(data):
+    import asyncio
+
+    from mcp import Client
+    from mcp.client.stdio import StdioServerParameters
+
+    command = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "daemon.cli", "mcp", "--tools", "compact", "--data-dir", str(data)],
+    )
+
+    async def ask():
+        async with Client(command) as client:
+            tools = {tool.name for tool in (await client.list_tools()).tools}
+            given = {"name": "midi_drum", "arguments": {"pattern": {"kick": [1, 0, 1, 0]}}}
+            return tools, await client.call_tool("run_operation", given)
+
+    tools, answer = asyncio.run(asyncio.wait_for(ask(), 60))
+    assert "find_operation" in tools
+    assert not answer.is_error, answer.content
+    staged = data / "files" / answer.structured_content["path"]
+    assert staged.read_bytes().startswith(b"MThd")
+    assert not (data / "run" / "dispatcher.sock").exists()
