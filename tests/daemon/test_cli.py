@@ -308,7 +308,7 @@ def test_a_file_that_no_rule_takes_is_a_failure(data, hot, tmp_path, capsys):
     assert "no rule takes" in capsys.readouterr().err
 
 
-# -- an agent on this machine -----------------------------------------------------------------------
+# -- an agent on this machine ---------------------------------------------------------------------
 def test_an_agent_has_the_tools_over_standard_input_and_output(data):
     import asyncio
 
