@@ -35,6 +35,7 @@ from handlers.artifacts import Midi
 from handlers.codecs.formats import Encoding
 from handlers.codecs.reader import open_sound
 from handlers.codecs.writer import write_sound
+from handlers.engines.shelf import Lent, packaged
 from handlers.registry import find
 from handlers.soundfonts import DEFAULT
 
@@ -125,6 +126,8 @@ def _hertz(pitches: Sequence[int]) -> np.ndarray:
 def run_op(name: str, params: dict[str, Any], **inputs: Any) -> Any:
     """An operation as a worker calls it."""
     op = find(name)
+    if op.lent:
+        inputs[op.lent] = Lent(op.engines[0], packaged)
     return op.func(**inputs, **{op.params_name: op.read_params(params, strict=True)})
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import falcon
 
-from control_api import catalog, engines, errors, files, folders, jobs, rest, workflow
-from control_api.guard import Guard
+from control_api import catalog, engines, errors, files, folders, jobs, openapi, rest, workflow
+from control_api.guard import Guard, RequestIds
 from control_api.mcp.door import Door
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
@@ -30,6 +30,7 @@ def all_routes(service: Service, door: Door | None = None) -> list[Route]:
         *folders.routes(service),
         *(door.routes(waiting) if door else []),
     ]
+    found += openapi.routes(lambda: all_routes(service))
     return [*found, *catalog.routes(service, found)]
 
 
@@ -45,7 +46,7 @@ def create_app(service: Service, settings: ApiSettings, door: Door | None = None
     Raises:
         BrokenPlugin: an operation outside this package cannot be loaded.
     """
-    app: App = falcon.App(middleware=[Guard(settings.auth_token)])
+    app: App = falcon.App(middleware=[RequestIds(), Guard(settings.auth_token)])
     errors.install(app)
     routes = all_routes(service, door or Door(service, settings))
     for path, resource in _resources(routes).items():

@@ -1,12 +1,15 @@
 """Errors on the wire: the one table from error class to status, and the one body shape.
 
-Every 4xx and 5xx answer is `{"detail": "<sentence>"}` as JSON; `field`, `hint`,
-`step` and `job_id` are added where they are known.
+Every 4xx and 5xx answer is `{"detail": "<sentence>", ...}` as JSON. Around the
+detail are the members of RFC 9457 (`type`, `title`, `status`) and, where they
+are known, `field`, `hint`, `step`, `job_id` and `request_id`.
 """
 
 from __future__ import annotations
 
 import logging
+import re
+from http import HTTPStatus
 from typing import Any
 
 import falcon
@@ -35,6 +38,7 @@ STATUS: dict[type[AudiollaError], int] = {
     errors.WeightsMissing: 503,
     errors.WeightsCorrupt: 503,
     errors.EngineFailed: 503,
+    errors.DeviceFull: 503,
     errors.StorageFailed: 503,
     errors.StorageFull: 507,
     errors.WorkerKilled: 500,
@@ -113,11 +117,36 @@ def install(app: App) -> None:
     app.add_error_handler(falcon.HTTPError, _falcon_error)
 
 
-def _write(resp: falcon.Response, status: int, body: dict[str, Any]) -> None:
+def problem(
+    status: int, body: dict[str, Any], kind: type[AudiollaError] | None = None
+) -> dict[str, Any]:
+    """The body of an error as problem details: which kind it is, beside what it says."""
+    if kind is None:
+        return {
+            "type": "about:blank",
+            "title": _PHRASES.get(status, "Error"),
+            "status": status,
+            **body,
+        }
+    words = re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
+    title = (kind.__doc__ or "").split("\n", 1)[0].rstrip(".")
+    return {"type": f"urn:audiolla:problem:{words}", "title": title, "status": status, **body}
+
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
+def _write(
+    resp: falcon.Response,
+    status: int,
+    body: dict[str, Any],
+    kind: type[AudiollaError] | None = None,
+) -> None:
+    ids = {"job_id": resp.get_header("X-Job-Id"), "request_id": resp.get_header("X-Request-Id")}
     resp.status = status
     resp.content_type = falcon.MEDIA_JSON
     resp.stream = None
-    resp.data = to_json(body)
+    resp.data = to_json(problem(status, body, kind) | {k: v for k, v in ids.items() if v})
     if status == 503:
         resp.set_header("Retry-After", "2")
 
@@ -125,7 +154,7 @@ def _write(resp: falcon.Response, status: int, body: dict[str, Any]) -> None:
 def _refusal(
     _: falcon.Request, resp: falcon.Response, error: AudiollaError, _params: dict[str, Any]
 ) -> None:
-    _write(resp, status_of(type(error)), body_of(error, step=error.step))
+    _write(resp, status_of(type(error)), body_of(error, step=error.step), type(error))
 
 
 def _falcon_error(
@@ -166,5 +195,6 @@ def _storage(
 def _unexpected(
     req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, Any]
 ) -> None:
-    _LOG.error("%s %s failed", req.method, req.path, exc_info=error)
+    named = resp.get_header("X-Request-Id")
+    _LOG.error("%s %s failed (request %s)", req.method, req.path, named, exc_info=error)
     _write(resp, 500, {"detail": refusal_of(error)})

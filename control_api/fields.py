@@ -163,4 +163,13 @@ def _is_plain_list(annotation: Any) -> bool:
         return any(_is_plain_list(a) for a in arguments)
     if origin not in (list, tuple):
         return False
-    return not any(isinstance(a, type) and issubclass(a, BaseModel | dict) for a in arguments)
+    return not any(_has_parts(argument) for argument in arguments)
+
+
+def _has_parts(annotation: Any) -> bool:
+    """True for what may be an object or a list."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return issubclass(annotation, BaseModel | dict | list | tuple)
+    if get_origin(annotation) in (list, dict, tuple):
+        return True
+    return any(_has_parts(argument) for argument in get_args(annotation))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import re
+import uuid
 from urllib.parse import urlsplit
 
 import falcon
@@ -19,6 +21,18 @@ def is_bearer(authorization: str, token: str) -> bool:
     scheme, _, given = authorization.partition(" ")
     sent = given.strip().encode("latin-1", "replace")
     return scheme.lower() == "bearer" and hmac.compare_digest(sent, token.encode())
+
+
+class RequestIds:
+    """Falcon middleware: every answer says under which id it is in the log (`X-Request-Id`)."""
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Take the client's id, if it is one, or make one."""
+        given = req.get_header("X-Request-Id") or ""
+        resp.set_header("X-Request-Id", given if _ID.fullmatch(given) else uuid.uuid4().hex)
+
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Guard:

@@ -46,9 +46,9 @@ def answer(
     Raises:
         AudiollaError: the one that the job ended with.
     """
+    resp.set_header("X-Job-Id", job.id)
     if job.status != "completed":
         raise error_of_job(job)
-    resp.set_header("X-Job-Id", job.id)
     output = main_output(op, job)
     if output is None or output.staged is not None or (op.kind == "json" and as_json):
         answer_json(resp, result_of(job))

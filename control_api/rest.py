@@ -34,7 +34,8 @@ def routes(operations: Iterable[Operation], service: Service, waiting: WaitingRo
 def route(fields: Fields, service: Service, waiting: WaitingRoom) -> Route:
     """The route of one operation, or of what stands for a chain."""
     op = fields.op
-    return Route("POST", op.route, op.category, op.summary, taker(fields, service, waiting))
+    respond = taker(fields, service, waiting)
+    return Route("POST", op.route, op.category, op.summary, respond, fields=fields)
 
 
 class WaitingRoom:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import falcon
 
+from control_api.fields import Fields
+
 App = falcon.App[falcon.Request, falcon.Response]
 
 
@@ -22,3 +24,5 @@ class Route:
     respond: Callable[..., None]
     #: False keeps it out of the catalogue.
     listed: bool = True
+    #: What it takes, where that is an operation's.
+    fields: Fields | None = None

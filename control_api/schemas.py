@@ -27,6 +27,7 @@ _OPTIONS: Mapping[str, Schema] = {
     "bitrate": {"type": "integer", "minimum": 8, "maximum": 640, "unit": "kbit/s"},
     "quality": {"type": "number", "minimum": 0, "maximum": 10},
     "async_job": {"type": "boolean", "default": False},
+    "plan": {"type": "boolean", "default": False},
 }
 _MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
 _ONE = ("items", "additionalProperties", "not")

@@ -64,7 +64,8 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
     def execute(self) -> None:
         error = self.request.error
         status, headers, _ = error.to_response()
-        body = to_json({"detail": error.body or error.reason})
+        told = {"type": "about:blank", "title": error.reason, "status": error.code}
+        body = to_json({**told, "detail": error.body or error.reason})
         self.status = status
         kept = [(k, v) for k, v in headers if k != "Content-Type"]
         self.response_headers.extend([*kept, ("Content-Type", "application/json")])

@@ -28,7 +28,9 @@ from typing import Any, Literal
 
 from daemon.mounts import mount_of
 from daemon.settings import Settings
+from daemon.shelves import enabled, models_of, resolved_device
 from handlers import chromaprint
+from handlers.engines.shelf import unready
 from handlers.errors import AudiollaError
 
 Verdict = Literal["ok", "note", "problem"]
@@ -65,6 +67,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _kernels,
         _programs,
         _instruments,
+        _engines,
         _places,
         _database,
         _watching,
@@ -284,6 +287,25 @@ def _instruments(settings: Settings) -> Iterator[Finding]:
 
 
 # ---- places ------------------------------------------------------------------------------------
+
+
+def _engines(settings: Settings) -> Iterator[Finding]:
+    device, models = resolved_device(settings.device), models_of(settings)
+    ready: list[str] = []
+    waiting: dict[str, list[str]] = {}
+    for engine in enabled(settings):
+        if engine.weights:
+            why = unready(engine, models, device=device)
+            (waiting.setdefault(why.kind, []) if why else ready).append(engine.slug)
+    yield Finding("engines", "ready", "ok", ", ".join(ready) or "none with weights")
+    says = {
+        "library": ("without their packages", "./audiolla setup --engines"),
+        "weights": ("without their weights", "audiolla models pull ENGINE"),
+        "device": ("CUDA only", "a machine with an NVIDIA GPU"),
+    }
+    for kind, slugs in waiting.items():
+        detail, mend = says[kind]
+        yield Finding("engines", detail, "note", ", ".join(slugs), mend)
 
 
 def _places(settings: Settings) -> Iterator[Finding]:

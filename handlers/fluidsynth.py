@@ -124,6 +124,32 @@ class Font:
         _destroyed(self._settings, self._keeper)
 
 
+class Page:
+    """A block of stereo that a synthesiser fills bit by bit, between messages."""
+
+    def __init__(self, quanta: int) -> None:
+        """One with room for `quanta * QUANTUM` frames."""
+        self._frames = quanta * QUANTUM
+        self._turn()
+
+    def _turn(self) -> None:
+        self._samples = np.empty((2, self._frames), np.float32)
+        #: Asked for once: it takes longer than a few quanta to compute.
+        self.rows = tuple(int(row.ctypes.data) for row in self._samples)
+        self.filled = 0
+
+    @property
+    def room(self) -> int:
+        """Quanta that it still has room for."""
+        return (self._frames - self.filled) // QUANTUM
+
+    def take(self) -> Samples:
+        """What is on it; it is empty from then on."""
+        taken = self._samples[:, : self.filled]
+        self._turn()
+        return taken
+
+
 class Synth:
     """One synthesiser, new and silent, with one font. Use as a context."""
 
@@ -170,13 +196,12 @@ class Synth:
         """A system exclusive message, without the bytes that begin and end it."""
         self._library.fluid_synth_sysex(self._synth, data, len(data), None, None, None, 0)
 
-    def read(self, quanta: int) -> Samples:
-        """The next `quanta * QUANTUM` frames of stereo."""
-        frames = quanta * QUANTUM
-        out = np.empty((2, frames), np.float32)
-        left, right = (row.ctypes.data for row in out)
-        self._library.fluid_synth_write_float(self._synth, frames, left, 0, 1, right, 0, 1)
-        return out
+    def play(self, page: Page, quanta: int) -> None:
+        """The next `quanta * QUANTUM` frames onto a page that has the room."""
+        frames, at = quanta * QUANTUM, page.filled
+        left, right = page.rows
+        self._library.fluid_synth_write_float(self._synth, frames, left, at, 1, right, at, 1)
+        page.filled += frames
 
     @property
     def voices(self) -> int:

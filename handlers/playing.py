@@ -22,7 +22,7 @@ from handlers.codecs.decoding import reblocked
 from handlers.codecs.files import InputFile
 from handlers.declare import NamesSound, Params
 from handlers.errors import TooLarge
-from handlers.fluidsynth import QUANTUM, Synth
+from handlers.fluidsynth import QUANTUM, Page, Synth
 from handlers.smf import file as smf
 from handlers.smf.clock import clocks_of, seconds_of
 from handlers.smf.reading import read
@@ -166,12 +166,13 @@ def _score(midi: Midi, rate: int) -> _Score:
 
 
 def _performed(synth: Synth, score: _Score, longest: int) -> Iterator[Samples]:
-    """The sound in stretches of whole quanta, `longest` frames of it or a few more."""
+    """The sound in pieces of whole quanta, `longest` frames of it or a few more."""
     now = 0
+    page = Page(BLOCK_FRAMES // QUANTUM)
     starts = np.unique(score.quanta, return_index=True)[1].tolist()
     for start, end in pairwise([*starts, len(score.quanta)]):
         due = int(score.quanta[start])
-        yield from _stretch(synth, due - now)
+        yield from _stretch(synth, page, due - now)
         now = due
         for index, (status, data1, data2) in enumerate(score.messages[start:end].tolist(), start):
             if status == smf.SYSEX:
@@ -179,18 +180,24 @@ def _performed(synth: Synth, score: _Score, longest: int) -> Iterator[Samples]:
             else:
                 synth.send(status, data1, data2)
     end = math.ceil(score.frames / QUANTUM)
-    yield from _stretch(synth, end - now)
+    yield from _stretch(synth, page, end - now)
+    yield page.take()
     for channel in range(16):
         for controller, value in _RELEASES:
             synth.send(smf.CONTROLLER | channel, controller, value)
+    page = Page(_LOOK)
     for _ in range(math.ceil((longest / QUANTUM - end) / _LOOK)):
-        piece = synth.read(_LOOK)
+        synth.play(page, _LOOK)
+        piece = page.take()
         yield piece
         if not synth.voices and np.abs(piece).max() < _INAUDIBLE:
             return
 
 
-def _stretch(synth: Synth, quanta: int) -> Iterator[Samples]:
-    most = BLOCK_FRAMES // QUANTUM
-    for at in range(0, quanta, most):
-        yield synth.read(min(most, quanta - at))
+def _stretch(synth: Synth, page: Page, quanta: int) -> Iterator[Samples]:
+    while quanta > 0:
+        count = min(quanta, page.room)
+        synth.play(page, count)
+        quanta -= count
+        if not page.room:
+            yield page.take()

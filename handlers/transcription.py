@@ -21,35 +21,28 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handlers.artifacts import Blocks, Samples
 from handlers.codecs.resample import resampled
-from handlers.errors import WeightsMissing
+from handlers.engines.shelf import Lent, packaged
+from handlers.errors import WeightsCorrupt
 from handlers.notation import HeardNote
+from handlers.pitch_model import EDGE, FRAMES, GIVEN, INPUT, OUTPUTS, PITCHES, SAMPLES, graph_of
 from handlers.streams import Feed
 
 RATE = 22050
 HOP = 256
-_WINDOW = 2 * RATE - HOP
-_FRAMES = 2 * (RATE // HOP)
-#: Frames of a window that its neighbours hear better: as many are cut off at either end.
-_EDGE = 15
-_KEPT = _FRAMES - 2 * _EDGE
-_STEP = _WINDOW - 2 * _EDGE * HOP
+_STEP = SAMPLES - 2 * EDGE * HOP
 _LOWEST = 21  # MIDI number of the first pitch, A0
-_PITCHES = 88
 _BINS = 3  # to a semitone, of bends
 
 #: Each window is late against the frames before it by this many seconds; the last summand is
 #: the original's own and was found by trial.
-_LATE_S = HOP / RATE * (_FRAMES - _WINDOW / HOP) + 0.0018
+_LATE_S = HOP / RATE * (FRAMES - SAMPLES / HOP) + 0.0018
 
 PART_FRAMES = 10 * 60 * RATE // HOP
 """Frames that notes are made of at once: ten minutes, 40 MB."""
@@ -57,10 +50,6 @@ PART_FRAMES = 10 * 60 * RATE // HOP
 _SILENT = 24
 #: More windows at once than this no longer pay: one thread decodes and resamples for all.
 _MOST_THREADS = 4
-
-_INPUT = "serving_default_input_2:0"
-_OUTPUTS = tuple(f"StatefulPartitionedCall:{n}" for n in (1, 2, 0))  # notes, onsets, contours
-_WEIGHTS = "saved_models/icassp_2022/nmp.onnx"
 
 
 @dataclass(frozen=True)
@@ -94,29 +83,30 @@ class Activations:
         return Activations(self.notes[frames], self.onsets[frames], self.bends[frames])
 
 
-def heard_notes(sound: Blocks, taste: Taste, part_frames: int = PART_FRAMES) -> list[HeardNote]:
+def heard_notes(
+    sound: Blocks,
+    taste: Taste,
+    part_frames: int = PART_FRAMES,
+    model: Lent[Ear] = Lent("basic-pitch", packaged),  # noqa: B008  # frozen
+) -> list[HeardNote]:
     """All notes of a sound, by their beginning and pitch.
 
     Raises:
         WeightsMissing: the model is not installed.
     """
     maker = _Notes(taste, part_frames)
-    for piece in activations(sound):
-        maker.add(piece)
+    with model() as ear:
+        for piece in activations(sound, ear):
+            maker.add(piece)
     return maker.done()
 
 
-def activations(sound: Blocks) -> Iterator[Activations]:
-    """What the model says, window after window, cut to the length of the sound.
-
-    Raises:
-        WeightsMissing: the model is not installed.
-    """
-    model()  # a refusal comes before the sound is read
+def activations(sound: Blocks, ear: Ear) -> Iterator[Activations]:
+    """What the model says, window after window, cut to the length of the sound."""
     taken = _Taken()
     given = 0
     held: deque[Activations] = deque()  # two windows may begin before the sound's end lies in one
-    for piece in _side_by_side(_windows(sound, taken)):
+    for piece in _side_by_side(_windows(sound, taken), ear):
         held.append(piece)
         if len(held) > 2:
             given += len(held[0])
@@ -124,7 +114,7 @@ def activations(sound: Blocks) -> Iterator[Activations]:
     # basic-pitch counts 86 frames for a second, where its windows have 86.58: of an hour it
     # leaves out the last 24 seconds. These are the frames that lie within the sound.
     whole, rest = divmod(taken.samples, _STEP)
-    frames = whole * _KEPT + min(math.ceil(rest / HOP), _KEPT)
+    frames = whole * GIVEN + min(math.ceil(rest / HOP), GIVEN)
     for piece in held:
         kept = piece[: frames - given]
         given += len(kept)
@@ -139,7 +129,7 @@ class _Taken:
 
 
 def _windows(sound: Blocks, taken: _Taken) -> Iterator[Samples]:
-    """Overlapping windows, float32 `(_WINDOW,)`; the first begins before the sound."""
+    """Overlapping windows, float32 `(SAMPLES,)`; the first begins before the sound."""
     frames = 0
 
     def mono() -> Iterator[Samples]:
@@ -149,11 +139,11 @@ def _windows(sound: Blocks, taken: _Taken) -> Iterator[Samples]:
             yield block if sound.channels == 1 else block.mean(axis=0, keepdims=True)
 
     feed = Feed(resampled(sound.like(mono, channels=1), RATE))
-    begun = np.zeros(_EDGE * HOP, np.float32)
+    begun = np.zeros(EDGE * HOP, np.float32)
     while True:
-        window = np.zeros(_WINDOW, np.float32)
+        window = np.zeros(SAMPLES, np.float32)
         window[: begun.size] = begun
-        fresh = feed.read(_WINDOW - begun.size)[0]
+        fresh = feed.read(SAMPLES - begun.size)[0]
         end = begun.size + fresh.size
         if not end:
             break
@@ -164,64 +154,63 @@ def _windows(sound: Blocks, taken: _Taken) -> Iterator[Samples]:
         begun = window[_STEP : max(end, _STEP)]
 
 
-def _side_by_side(windows: Iterable[Samples]) -> Iterator[Activations]:
+def _side_by_side(windows: Iterable[Samples], ear: Ear) -> Iterator[Activations]:
     """The model's answers in the order of the windows, several computed at once."""
     threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     if threads == 1:
-        yield from map(_answer, windows)
+        yield from map(ear.hears, windows)
         return
     waiting: deque[Future[Activations]] = deque()
     with ThreadPoolExecutor(threads, "model") as pool:
         for window in windows:
-            waiting.append(pool.submit(_answer, window))
+            waiting.append(pool.submit(ear.hears, window))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-@cache
-def model() -> Any:
-    """The model, loaded once per process, one thread per run.
+class Ear:
+    """The model, loaded: what it says of a window. One thread per window."""
 
-    Raises:
-        WeightsMissing: it is not installed.
-    """
-    # The package is only a place: importing it would bring in half of scientific Python.
-    package = find_spec("basic_pitch")
-    places = package.submodule_search_locations if package else None
-    path = Path(places[0], _WEIGHTS) if places else None
-    if path is None or not path.is_file():
-        raise WeightsMissing(
-            f"basic-pitch needs its weights {Path(_WEIGHTS).name}, which its Python package "
-            "holds: pip install --no-deps basic-pitch==0.4.0"
+    def __init__(self, packaged: bytes) -> None:
+        """`packaged` are the weights as their package brings them.
+
+        Raises:
+            WeightsCorrupt: they are not those of basic-pitch 0.4.
+        """
+        import onnxruntime
+
+        try:
+            graph = graph_of(packaged)
+        except ValueError as wrong:
+            raise WeightsCorrupt(
+                f"the weights are not those of basic-pitch 0.4: {wrong}; "
+                "pip install --no-deps basic-pitch==0.4.0"
+            ) from None
+        options = onnxruntime.SessionOptions()
+        # Windows side by side use the cores better than threads within one, which wait by spinning.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"]
         )
-    import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    # Windows side by side use the cores better than threads within one, which wait by spinning.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    def hears(self, window: Samples) -> Activations:
+        """What there is in a window, float32 `(SAMPLES,)`."""
+        return self._to_silence if not window.any() else self._computed(window)
 
+    @cached_property
+    def _to_silence(self) -> Activations:
+        return self._computed(np.zeros(SAMPLES, np.float32))
 
-def _answer(window: Samples) -> Activations:
-    return _answer_to_silence() if not window.any() else _computed(window)
+    def _computed(self, window: Samples) -> Activations:
+        from handlers.kernels.note_events import bends_of
 
-
-@cache
-def _answer_to_silence() -> Activations:
-    return _computed(np.zeros(_WINDOW, np.float32))
-
-
-def _computed(window: Samples) -> Activations:
-    from handlers.kernels.note_events import bends_of
-
-    answer = model().run(_OUTPUTS, {_INPUT: window[None, :, None]})
-    notes, onsets, contours = (part[0, _EDGE:-_EDGE] for part in answer)
-    bends = np.empty(notes.shape, np.int8)
-    bends_of(contours, _nearness(), bends)
-    return Activations(notes, onsets, bends)
+        notes, onsets, contours = self._session.run(OUTPUTS, {INPUT: window.reshape(1, 1, 1, -1)})
+        bends = np.empty(notes.shape, np.int8)
+        bends_of(contours, _nearness(), bends)
+        return Activations(notes, onsets, bends)
 
 
 @cache
@@ -301,7 +290,7 @@ class _Notes:
         )
         for table in (part.notes, part.onsets):
             table[:, : _first_pitch(self.taste.lowest, 0)] = 0
-            table[:, _first_pitch(self.taste.highest, _PITCHES) :] = 0
+            table[:, _first_pitch(self.taste.highest, PITCHES) :] = 0
         self._strongest = max(self._strongest, float(part.onsets.max(initial=0)))
         self._steep = max(self._steep, steepest(part.notes))
         return part
@@ -350,8 +339,8 @@ def _copied(part: Activations) -> Activations:
 def _first_pitch(hertz: float | None, otherwise: int) -> int:
     if hertz is None:
         return otherwise
-    return min(max(round(12 * math.log2(hertz / 440.0) + 69) - _LOWEST, 0), _PITCHES)
+    return min(max(round(12 * math.log2(hertz / 440.0) + 69) - _LOWEST, 0), PITCHES)
 
 
 def _seconds(frame: int) -> float:
-    return frame * HOP / RATE - _LATE_S * (frame // _FRAMES)
+    return frame * HOP / RATE - _LATE_S * (frame // FRAMES)

@@ -23,6 +23,7 @@ IMPORTED_AS = {
     "pyannote.audio": "pyannote",
     "pydantic-core": "pydantic_core",
     "pyyaml": "yaml",
+    "typing-extensions": "typing_extensions",
     "uuid-utils": "uuid_utils",
 }
 #: Packages that are never imported: their models are files to us.

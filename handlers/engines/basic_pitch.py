@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from handlers.engines.declare import Engine, WeightsFile
+from handlers.engines.declare import Device, Engine, WeightsFile
+
+
+def _load(files: Mapping[str, Path], _device: Device) -> Any:
+    from handlers.transcription import Ear
+
+    (path,) = files.values()
+    return Ear(path.read_bytes())
+
 
 ENGINE: Engine[Any] = Engine(
     "basic-pitch",
@@ -23,4 +33,5 @@ ENGINE: Engine[Any] = Engine(
     ),
     licence="Apache-2.0.",
     memory=70 * 2**20,
+    load=_load,
 )

@@ -124,6 +124,13 @@ def weights_missing(
 ) -> WeightsMissing:
     """The refusal that names an engine, its missing files and the command that brings them."""
     names = ", ".join(file.path for file in files)
+    if all(file.packaged for file in files):
+        return WeightsMissing(
+            f"the weights of engine {engine.slug} are not on disk: {names}, which a Python package "
+            "brings",
+            field="engine",
+            hint="./audiolla setup",
+        )
     command = f"audiolla models pull {engine.slug}"
     gate = f"; before that, {engine.gate}" if engine.gate else ""
     return WeightsMissing(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, Params, operation
-from handlers.errors import UnknownEngine
+from handlers.engines.shelf import Lent
 from handlers.notation import written
-from handlers.transcription import HOP, RATE, Taste, heard_notes
+from handlers.transcription import HOP, RATE, Ear, Taste, heard_notes
 from handlers.units import Hertz, Milliseconds
 
 _ENGINES = ("basic-pitch",)
@@ -41,16 +41,6 @@ class ToMidi(Params):
     melodia_trick: bool = Field(
         True, description="Also find notes whose beginning cannot be heard."
     )
-
-    @field_validator("engine")
-    @classmethod
-    def _does_this(cls, engine: str) -> str:
-        if engine not in _ENGINES:
-            raise UnknownEngine(
-                f"no engine {engine!r} writes MIDI; there is: {', '.join(_ENGINES)}",
-                field="engine",
-            )
-        return engine
 
     @model_validator(mode="after")
     def _leaves_a_band(self) -> ToMidi:
@@ -87,7 +77,7 @@ class Transcribed(Result):
         ),
     ],
 )
-def to_midi(sound: Blocks, p: ToMidi) -> Transcribed:
+def to_midi(sound: Blocks, model: Lent[Ear], p: ToMidi) -> Transcribed:
     """Write down the notes of a sound, however many at a time, with pitch bends.
 
     For any instrument, one at a time best; drums and noise are no notes. Channels
@@ -96,7 +86,6 @@ def to_midi(sound: Blocks, p: ToMidi) -> Transcribed:
 
     Raises:
         WeightsMissing: the model is not installed.
-        UnknownEngine: there is no such engine.
 
     Source: basic-pitch 0.4 (R. M. Bittner and others, ICASSP 2022): its model, and its
     notes to the frame; without the 33 cents that its bends are sharp, and with the last
@@ -112,6 +101,6 @@ def to_midi(sound: Blocks, p: ToMidi) -> Transcribed:
         highest=p.maximum_frequency,
         rest=p.melodia_trick,
     )
-    notes = heard_notes(sound, taste)
+    notes = heard_notes(sound, taste, model=model)
     midi = written(notes, together=p.multiple_pitch_bends)
     return Transcribed(midi=midi, engine=p.engine, notes=len(notes))

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from control_api.errors import WrongState
-from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload
+from control_api.ports import EngineState, Health, Job, Output, Removal, StoredFile, Upload
 from daemon.settings import Settings
 from daemon.staging import copy_capped, normalized
+from handlers.engines.registry import engines
 from handlers.errors import NoSuchFile, UnreadableInput
 from rules.orders import Delivery, SoundRef
 from rules.presets import shipped
@@ -89,7 +90,7 @@ class FakeService:
             return Job(status="failed", **about)
         delivery = submission.order.delivery
         outputs = []
-        if delivery is not None:
+        if delivery is not None and delivery.sound != "changed":
             staged = delivery.folder.is_relative_to("/staged")
             path = delivery.folder / delivery.name
             if not staged:
@@ -185,3 +186,8 @@ class FakeService:
 
     def health(self):
         return self.healthy
+
+
+def all_ready():
+    """Every engine as one that can run."""
+    return {slug: EngineState(engine, None, None) for slug, engine in engines().items()}

@@ -41,6 +41,7 @@ def test_a_machine_on_which_the_tests_run_has_no_problem(settings):
     assert {f.area for f in findings} == {
         "machine",
         "installed",
+        "engines",
         "places",
         "queue",
         "folders",
@@ -167,3 +168,11 @@ def test_the_command_ends_with_3_for_a_problem_and_speaks_json(tmp_path):
     assert shown.returncode == 3
     assert "to mend:" in shown.stdout
     assert "Traceback" not in shown.stdout + shown.stderr
+
+
+def test_engines_without_their_weights_are_named_with_the_command(settings):
+    assert found(settings, "ready").detail == "basic-pitch, silero-vad"
+    lacking = found(settings, "without their weights")
+    assert "pyannote" in lacking.detail
+    assert lacking.mend == "audiolla models pull ENGINE"
+    assert found(settings, "CUDA only").detail == "htdemucs_ft"

@@ -2,6 +2,7 @@ import os
 import struct
 import subprocess
 import tracemalloc
+from itertools import pairwise
 
 import mido
 import numpy as np
@@ -17,7 +18,7 @@ from handlers.midi.midi_render import MidiRender, midi_render
 from handlers.registry import find
 from handlers.soundfonts import DEFAULT, Shelf, shelf
 from tests.fonts import chunk, group, sine_font, write_font
-from tests.scores import music, saved
+from tests.scores import music, opened, saved
 from tests.sounds import difference_db, level_db, peak_db
 
 DRY = {"reverb_level": 0.0, "chorus_level": 0.0}
@@ -168,6 +169,19 @@ def test_it_sounds_as_the_fluidsynth_command_does(tmp_path):
 
 
 # -- length ----------------------------------------------------------------------------------
+def test_messages_that_change_nothing_change_no_sample(sine):
+    plain = notes(0.0, 0.5, 1.6, end=4.0)
+    busy = opened(plain)
+    # A pitch wheel in the middle, in every quantum: no two are computed together.
+    wheels = busy.add_track()
+    ticks = busy.ticks_per_beat * 2 * QUANTUM / 44100
+    at = np.unique(np.rint(np.arange(round(4 * 44100 / QUANTUM)) * ticks).astype(int)).tolist()
+    wheels += [mido.Message("pitchwheel", time=next_ - now) for now, next_ in pairwise([0, *at])]
+    busy.type = 1
+    expected = rendered(plain, sine, **DRY).whole().samples
+    assert np.array_equal(rendered(saved(busy), sine, **DRY).whole().samples, expected)
+
+
 def test_it_rings_until_it_is_silent():
     file = notes(0, beats=0.5, program=11)  # a vibraphone
     long = rendered(file).whole()

@@ -12,7 +12,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from handlers import transcription
 from handlers.artifacts import Blocks
-from handlers.errors import BadParameter, MistypedParameter, UnknownEngine, WeightsMissing
+from handlers.engines.shelf import Lent, packaged
+from handlers.errors import BadParameter, MistypedParameter, UnknownEngine
 from handlers.midi.midi_render import MidiRender, midi_render
 from handlers.midi.to_midi import ToMidi, to_midi
 from handlers.notation import HeardNote, written
@@ -20,6 +21,8 @@ from handlers.registry import find
 from handlers.transcription import Activations, Taste, activations, heard_notes
 from tests.scores import opened, saved
 from tests.sounds import as_blocks, one_after_another, silence, sound, tone, write_wav
+
+LENT = Lent("basic-pitch", packaged)
 
 
 @cache
@@ -74,7 +77,7 @@ def usual(piano):
 
 def transcribed(audio, **params):
     blocks = audio if isinstance(audio, Blocks) else as_blocks(audio, 4096)
-    return to_midi(blocks, ToMidi(engine="basic-pitch", **params))
+    return to_midi(blocks, LENT, ToMidi(engine="basic-pitch", **params))
 
 
 def notes_of(midi):
@@ -283,7 +286,7 @@ def test_memory_does_not_grow_with_length(monkeypatch):
     rng = np.random.default_rng(1)
     one = rng.random((142, 88), np.float32) ** 6
     answer = Activations(one, one.copy(), np.zeros((142, 88), np.int8))
-    monkeypatch.setattr(transcription, "_computed", lambda _: answer)
+    monkeypatch.setattr(transcription.Ear, "_computed", lambda _self, _: answer)
 
     def peak(seconds):
         quiet = np.full((1, 22050), 0.1, np.float32)
@@ -301,7 +304,8 @@ def test_memory_does_not_grow_with_length(monkeypatch):
 @pytest.mark.parametrize("samples", [0, 1, 255, 36164 - 3840, 36164, 36165, 50000, 72328])
 def test_every_frame_that_begins_within_the_sound_is_there(samples):
     audio = sound(np.random.default_rng(1).standard_normal(samples) * 0.1, 22050)
-    pieces = list(activations(as_blocks(audio, 1000)))
+    with LENT() as ear:
+        pieces = list(activations(as_blocks(audio, 1000), ear))
     begins = [36164 * w + 256 * k for w in range(3) for k in range(142)]
     assert sum(map(len, pieces)) == sum(at < samples for at in begins)
 
@@ -343,10 +347,3 @@ def test_the_descriptor_is_the_contracts(usual):
 def test_what_cannot_be_is_refused(params, error):
     with pytest.raises(error):
         find("to_midi").read_params(params, strict=True)
-
-
-def test_without_the_package_the_refusal_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(transcription, "find_spec", lambda _: None)
-    transcription.model.cache_clear()
-    with pytest.raises(WeightsMissing, match="nmp.onnx.*pip install"):
-        transcribed(tone(440))
