@@ -64,8 +64,8 @@ class Door:
                 self._thread.start()
 
     def close(self) -> None:
-        """End it, with whatever it is at."""
-        if self._thread is None or not self._opened.wait(_PATIENCE):
+        """End it, with whatever it is at; one that is still opening ends with the process."""
+        if self._thread is None or not self._opened.is_set():
             return
         if self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
