@@ -15,6 +15,8 @@ from typing import Any
 Message = MutableMapping[str, Any]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
+HOLDER = "audiolla.holder"
+"""Whose token it was, in the environment and in the state of the scope."""
 _LOOK = 1.0
 """Seconds between two looks at whether the client has hung up."""
 _HOP_BY_HOP = frozenset(
@@ -137,5 +139,5 @@ def scope_of(environ: MutableMapping[str, Any]) -> Message:
         "headers": headers,
         "client": (environ.get("REMOTE_ADDR", ""), 0),
         "server": (environ.get("SERVER_NAME", ""), int(port)),
-        "state": {},
+        "state": {HOLDER: environ.get(HOLDER)},
     }

@@ -69,7 +69,7 @@ def compact_tools(
         tool("run_operation", "Run an operation. What it makes is staged and linked.", _Run, {},
              desk.run, destroys=True, reaches_out=True),
         tool("plan_operation", "Say what run_operation would do, without doing it.", _Plan, {},
-             desk.plan, reads=True),
+             desk.plan, reads=True, scope="run"),
         *(_chain(chain) for chain in chains),
         wait_tool(service),
     ]  # fmt: skip

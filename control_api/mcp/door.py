@@ -18,7 +18,7 @@ import falcon
 
 from control_api.errors import Busy
 from control_api.forms import MAX_TEXT
-from control_api.mcp.bridge import AsgiApp, ClientGone, Exchange
+from control_api.mcp.bridge import HOLDER, AsgiApp, ClientGone, Exchange
 from control_api.mcp.toolbox import toolbox
 from control_api.ports import ApiSettings, Service
 from control_api.routes import Route
@@ -93,7 +93,8 @@ class Door:
         with ExitStack() as leaving:
             leaving.enter_context(self._seated(req, waiting))
             try:
-                exchange = Exchange(app, loop, req.env, body)
+                whose = {HOLDER: getattr(req.context, "holder", None)}
+                exchange = Exchange(app, loop, req.env | whose, body)
             except ClientGone:
                 resp.status = 499  # nobody reads it; the log does
                 return

@@ -16,7 +16,7 @@ from control_api.engines import engine_object
 from control_api.files import content_type, file_object
 from control_api.jobs import DEFAULT_LIMIT, MAX_LIMIT, found, removed
 from control_api.mcp.results import too_much
-from control_api.mcp.tools import Answer, Caller, Link, Tool
+from control_api.mcp.tools import Answer, Caller, Link, Scope, Tool
 from control_api.ports import Service, Status
 from control_api.replies import job_object
 from control_api.schemas import model_schema
@@ -97,13 +97,14 @@ def management_tools(service: Service, inline_bytes: int) -> list[Tool]:
         tool("cancel_job", "Cancel a job that is pending or running; forget one that has ended.",
              _Job, removal, desk.cancel, destroys=True),
         tool("list_files", "List the files of the staging area.", _None, files, desk.files,
-             reads=True),
+             reads=True, scope="files"),
         tool("put_file", "Store a file in the staging area, in place of what is there.", _Put,
-             {k: _FILE[k] for k in ("path", "size")}, desk.put, destroys=True),
+             {k: _FILE[k] for k in ("path", "size")}, desk.put, destroys=True, scope="files"),
         tool("get_file", "Read a staged file, as base64. One that is too large for an answer is "
-             "linked.", _Path, {"path": _TEXT, "size": _COUNT, **content}, desk.get, reads=True),
+             "linked.", _Path, {"path": _TEXT, "size": _COUNT, **content}, desk.get,
+             reads=True, scope="files"),
         tool("delete_file", "Delete a staged file.", _Path, {"deleted": _TEXT}, desk.delete,
-             destroys=True),
+             destroys=True, scope="files"),
     ]  # fmt: skip
 
 
@@ -137,6 +138,7 @@ def tool(
     reads: bool = False,
     destroys: bool = False,
     reaches_out: bool = False,
+    scope: Scope | None = None,
 ) -> Tool:
     """A tool whose arguments are a model of its own; `do(arguments, caller)` gives the answer."""
 
@@ -153,6 +155,7 @@ def tool(
         reads_only=reads,
         destroys=destroys,
         reaches_out=reaches_out,
+        scope=scope or ("read" if reads else "run"),
     )
 
 

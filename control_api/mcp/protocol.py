@@ -27,8 +27,9 @@ from mcp.shared.exceptions import MCPError
 from control_api.errors import refusal_of
 from control_api.files import content_type
 from control_api.jobs import found
+from control_api.mcp.bridge import HOLDER
 from control_api.mcp.toolbox import toolbox
-from control_api.mcp.tools import SCHEME, Answer, Caller, Link, Tool
+from control_api.mcp.tools import SCHEME, Answer, Caller, Link, Scope, Tool
 from control_api.ports import ApiSettings, Service
 from control_api.replies import job_object
 from control_api.wire import to_json
@@ -108,6 +109,7 @@ class _Desk:
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name!r}")
+        _require(context, tool.scope)
         gone = threading.Event()
         tell = _teller(context)
         streams = tell is not None and context.request is not None
@@ -120,8 +122,9 @@ class _Desk:
             gone.set()
 
     # -- resources -----------------------------------------------------------------------------
-    async def list_resources(self, _: Context, __: Any) -> types.ListResourcesResult:
+    async def list_resources(self, context: Context, _: Any) -> types.ListResourcesResult:
         """The staged files."""
+        _require(context, "files")
         files = await self._in_thread(self._service.files)
         links = [Link(f.path, f.size, content_type(f.path)) for f in files]
         return types.ListResourcesResult(
@@ -150,9 +153,11 @@ class _Desk:
         )
 
     async def read_resource(
-        self, _: Context, params: types.ReadResourceRequestParams
+        self, context: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         """A staged file, or a job."""
+        of_job = params.uri.startswith(f"{SCHEME}://jobs/")
+        _require(context, "read" if of_job else "files")
         try:
             contents = await self._in_thread(self._read, params.uri)
         except AudiollaError as wrong:
@@ -225,6 +230,20 @@ class _Desk:
             self._limiter = anyio.CapacityLimiter(_THREADS)
         return await anyio.to_thread.run_sync(
             functools.partial(do, *arguments), abandon_on_cancel=True, limiter=self._limiter
+        )
+
+
+def _require(context: Context, scope: Scope) -> None:
+    """Refuse what the caller's token is not good for; where nobody looks at tokens, all may.
+
+    Raises:
+        MCPError: it is not.
+    """
+    state = getattr(context.request, "scope", {}).get("state", {})
+    holder = state.get(HOLDER)
+    if holder is not None and not holder.may(scope):
+        raise MCPError(
+            types.INVALID_REQUEST, f"the token {holder.name} does not have the scope {scope}"
         )
 
 

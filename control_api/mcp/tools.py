@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from handlers.errors import MistypedParameter
 
 SCHEME = "audiolla"
+Scope = Literal["read", "run", "files"]
 
 
 def _still_there() -> bool:
@@ -75,6 +76,8 @@ class Tool:
     #: JSON Schema of its result, an object.
     gives: Mapping[str, Any]
     run: Run
+    #: What the caller's token must be good for.
+    scope: Scope = "run"
     #: Changes nothing, wherever it is called.
     reads_only: bool = False
     #: May replace or remove what is there.

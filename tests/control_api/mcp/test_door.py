@@ -299,6 +299,41 @@ def test_the_token_opens_it(tmp_path):
         assert posted(served, LIST, **named)[0] == 200
 
 
+class Knows:
+    """Falcon middleware: everybody has a token that may only do some things."""
+
+    def process_request(self, req, _):
+        may = ("read",).__contains__
+        req.context.holder = SimpleNamespace(name="viewer", may=may)
+
+
+@pytest.mark.parametrize("mode", ERAS)
+def test_a_token_does_only_what_it_is_for(tmp_path, mode):
+    settings = api_settings()
+    service = SlowService(tmp_path)
+    app = create_app(service, settings)
+    app.add_middleware(Knows())
+    server = serve(app, settings, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+
+    async def ask(client):
+        for name, arguments in (("reverse", SOUND), ("list_files", {}), ("cancel_job", {})):
+            with pytest.raises(MCPError, match="viewer does not have the scope"):
+                await client.call_tool(name, arguments)
+        with pytest.raises(MCPError, match="the scope files"):
+            await client.read_resource("audiolla://files/a.wav")
+        return await client.call_tool("list_ops", {})
+
+    try:
+        url = f"http://127.0.0.1:{server.port}/v1/mcp"
+        answer = asking(SimpleNamespace(url=url), mode, ask)
+    finally:
+        server.close()
+        thread.join(PATIENCE)
+    assert "trim" in answer.structured_content["ops"]
+
+
 def test_no_more_may_come_in_than_may_come_out(tmp_path):
     with listening(SlowService(tmp_path), mcp_inline_bytes=3 << 20) as served:
         # 3 MiB are 4 as base64; 2 more are for text.
