@@ -21,6 +21,7 @@ from control_api import (
     workflow,
 )
 from control_api.guard import Guard, RequestIds
+from control_api.mcp.door import Door
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
 from control_api.server import Server, serve
@@ -29,8 +30,8 @@ from handlers.registry import operations
 __all__ = ["ApiSettings", "Server", "all_routes", "create_app", "serve"]
 
 
-def all_routes(service: Service) -> list[Route]:
-    """Every route that the server has."""
+def all_routes(service: Service, door: Door | None = None) -> list[Route]:
+    """Every route that the server has; that of the door for agents, if there is one."""
     waiting = rest.WaitingRoom()
     found = [
         *rest.routes(operations().values(), service, waiting),
@@ -41,20 +42,28 @@ def all_routes(service: Service) -> list[Route]:
         *events.routes(service),
         *folders.routes(service),
         *probes.routes(service),
+        *(door.routes(waiting) if door else []),
     ]
     found += openapi.routes(lambda: all_routes(service))
     return [*found, *catalog.routes(found)]
 
 
-def create_app(service: Service, settings: ApiSettings) -> App:
+def create_app(service: Service, settings: ApiSettings, door: Door | None = None) -> App:
     """The WSGI application over a service.
+
+    Args:
+        service: the daemon.
+        settings: token, limits, tools.
+        door: the one for agents, where somebody else starts and closes it; else one that
+            starts with its first request.
 
     Raises:
         BrokenPlugin: an operation outside this package cannot be loaded.
     """
     app: App = falcon.App(middleware=[RequestIds(), Guard(settings.auth_token)])
     errors.install(app)
-    for path, resource in _resources(all_routes(service)).items():
+    routes = all_routes(service, door or Door(service, settings))
+    for path, resource in _resources(routes).items():
         app.add_route(path.replace("{path}", "{path:path}"), resource)
     return app
 

@@ -100,6 +100,15 @@ def error_text(job: Job) -> str:
     return f"step {job.error_step} ({op}): {job.error}"
 
 
+def refusal_of(error: Exception) -> str:
+    """A sentence for an error that nobody foresaw; it tells nothing of the server's insides."""
+    if isinstance(error, MemoryError):
+        return "the server is out of memory; try again later"
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return "the server's disk is full"
+    return f"unexpected {type(error).__name__}; the server's log has the details"
+
+
 def install(app: App) -> None:
     """Make every error of the application one of our JSON bodies."""
     app.add_error_handler(Exception, _unexpected)
@@ -170,17 +179,17 @@ def _not_utf8(
 
 
 def _no_memory(
-    req: falcon.Request, resp: falcon.Response, _error: MemoryError, _params: dict[str, Any]
+    req: falcon.Request, resp: falcon.Response, error: MemoryError, _params: dict[str, Any]
 ) -> None:
     _LOG.error("%s %s: out of memory", req.method, req.path)
-    _write(resp, 503, {"detail": "the server is out of memory; try again later"})
+    _write(resp, 503, {"detail": refusal_of(error)})
 
 
 def _storage(
     req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, Any]
 ) -> None:
     if error.errno in DISK_FULL:
-        _write(resp, 507, {"detail": "the server's disk is full"})
+        _write(resp, 507, {"detail": refusal_of(error)})
     else:
         _unexpected(req, resp, error, params)
 
@@ -190,8 +199,4 @@ def _unexpected(
 ) -> None:
     named = resp.get_header("X-Request-Id")
     _LOG.error("%s %s failed (request %s)", req.method, req.path, named, exc_info=error)
-    _write(
-        resp,
-        500,
-        {"detail": f"unexpected {type(error).__name__}; the server's log has the details"},
-    )
+    _write(resp, 500, {"detail": refusal_of(error)})

@@ -30,7 +30,7 @@ def routes(service: Service) -> list[Route]:
         if page.limit is not None and len(found) > page.limit:
             found = found[: page.limit]
             link_next(req, resp, found[-1].path)
-        answer_json(resp, {"files": [_file_object(f) for f in found]})
+        answer_json(resp, {"files": [file_object(f) for f in found]})
 
     def put_file(req: falcon.Request, resp: falcon.Response, path: str) -> None:
         stored = service.put_file(path, req.bounded_stream)
@@ -61,6 +61,7 @@ def content_type(name: str) -> str:
     return known or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def _file_object(stored: StoredFile) -> dict[str, object]:
+def file_object(stored: StoredFile) -> dict[str, object]:
+    """A staged file as the contract has it."""
     when = datetime.fromtimestamp(stored.modified, UTC).isoformat(timespec="milliseconds")
     return {"path": stored.path, "size": stored.size, "modified": when.replace("+00:00", "Z")}

@@ -57,7 +57,7 @@ class Job:
     created_at: float
     started_at: float | None = None
     completed_at: float | None = None
-    #: Door it came through: `rest`, `folder`, `cli`.
+    #: Door it came through: `rest`, `mcp`, `folder`, `cli`.
     source: str = "rest"
     #: Path of the operation for a job of the API, else "".
     endpoint: str = ""
@@ -124,6 +124,8 @@ class Submission:
     webhook_url: str | None = None
     #: Submitting a key again gives the job that exists.
     key: str | None = None
+    #: Door it came through: `rest` or `mcp`.
+    source: Literal["rest", "mcp"] = "rest"
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,14 @@ class ApiSettings(Protocol):
     @property
     def max_upload_bytes(self) -> int:
         """Cap on one upload."""
+
+    @property
+    def mcp_tools(self) -> Literal["full", "compact"]:
+        """Which tools agents see."""
+
+    @property
+    def mcp_inline_bytes(self) -> int:
+        """Cap on sound, pictures and files within an answer to an agent."""
 
 
 class Service(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import falcon
@@ -65,7 +65,7 @@ def answer(
 def _put(resp: falcon.Response, op: Operation, job: Job, *, as_json: bool) -> None:
     if job.status != "completed":
         raise error_of_job(job)
-    output = _main_output(op, job)
+    output = main_output(op, job)
     if output is None or output.staged is not None or (op.kind == "json" and as_json):
         answer_json(resp, result_of(job))
         return
@@ -82,15 +82,36 @@ def _put(resp: falcon.Response, op: Operation, job: Job, *, as_json: bool) -> No
     resp.set_stream(file, output.size)
 
 
-def result_of(job: Job) -> dict[str, Any]:
-    """The JSON result of a completed job, as the contract has it for its operation."""
+def in_base64(name: str, output: Output) -> dict[str, Any]:
+    """A file that a report gave, within the report.
+
+    Raises:
+        TooLarge: it has more than `MAX_INLINE` bytes.
+    """
+    if output.size > MAX_INLINE:
+        raise TooLarge(
+            f"{name} has {output.size} bytes, and {MAX_INLINE} may be part of a JSON "
+            "reply; name an output_path to have it there",
+            field="output_path",
+        )
+    encoded = base64.b64encode(output.path.read_bytes()).decode()
+    return {f"{name}_base64": encoded, f"{name}_size": output.size}
+
+
+def result_of(
+    job: Job, embed: Callable[[str, Output], dict[str, Any]] = in_base64
+) -> dict[str, Any]:
+    """The JSON result of a completed job, as the contract has it for its operation.
+
+    What a report gave beside its facts, if it was put nowhere, is told by `embed`.
+    """
     if job.is_chain:
         return _chain_result(job)
     op = _only_operation(job)
     if op is not None and op.kind == "json":
         facts = job.steps[-1]["result"] if job.steps else job.descriptor
-        return _placed(op, job) | dict(facts)
-    result = _file_object(_main_output(op, job) if op is not None else None)
+        return _placed(op, job, embed) | dict(facts)
+    result = _file_object(main_output(op, job) if op is not None else None)
     if job.output_format is not None and (op is None or op.changes_sound):
         result["output_format"] = job.output_format
     result |= {k: v for k, v in job.descriptor.items() if k not in ("path", "size")}
@@ -132,7 +153,8 @@ def job_object(job: Job) -> dict[str, Any]:
     if job.status == "completed":
         if job.started_at is not None and job.completed_at is not None:
             known["duration_sec"] = round(job.completed_at - job.started_at, 3)
-        known["result"] = result_of(job)
+        # A reply that somebody waited for is theirs, and gone; its size is what is left.
+        known["result"] = result_of(job, lambda name, output: {f"{name}_size": output.size})
     if job.status == "failed":
         known |= {
             "error": error_text(job),
@@ -151,27 +173,23 @@ def _only_operation(job: Job) -> Operation | None:
     return operations().get(job.ops[0])
 
 
-def _main_output(op: Operation, job: Job) -> Output | None:
+def main_output(op: Operation, job: Job) -> Output | None:
+    """The file that a request for one operation is answered with, if there is one."""
     # A report may give a sound, if asked for; pictures and such are said beside its facts.
     role = "sound" if op.kind == "json" else _ROLES[op.kind]
     return next((o for o in job.outputs if o.role == role), None)
 
 
-def _placed(op: Operation, job: Job) -> dict[str, Any]:
-    """What a report gave beside its facts: where it is, or itself as base64."""
+def _placed(
+    op: Operation, job: Job, embed: Callable[[str, Output], dict[str, Any]]
+) -> dict[str, Any]:
+    """What a report gave beside its facts: where it is, or itself."""
     told: dict[str, Any] = {}
     first = next(iter(op.extras), None)
     for output in job.outputs:
         name = output.part or next(n for n, kind in op.extras.items() if kind in (Blocks, Audio))
         if output.staged is None:
-            if output.size > MAX_INLINE:
-                raise TooLarge(
-                    f"{name} has {output.size} bytes, and {MAX_INLINE} may be part of a JSON "
-                    "reply; name an output_path to have it there",
-                    field="output_path",
-                )
-            told[f"{name}_base64"] = base64.b64encode(output.path.read_bytes()).decode()
-            told[f"{name}_size"] = output.size
+            told |= embed(name, output)
         elif name == first:
             told |= {"path": output.staged, "size": output.size}
         else:

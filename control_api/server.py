@@ -25,6 +25,7 @@ from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 from control_api.forms import MAX_TEXT
 from control_api.guard import OPEN_PATHS, is_bearer
+from control_api.mcp.door import MCP_PATH, body_limit
 from control_api.wire import to_json
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class _Limits:
         self.upload = settings.max_upload_bytes + MAX_TEXT
         self.form = 2 * settings.max_upload_bytes + 2 * MAX_TEXT  # may hold two sounds
         self.text = 2 * MAX_TEXT
+        self.mcp = body_limit(settings.mcp_inline_bytes)
 
     def may_enter(self, request: _Parser) -> bool:
         if not self._token or request.path in OPEN_PATHS or request.command == "OPTIONS":
@@ -168,6 +170,8 @@ class _Limits:
     def body_limit(self, request: _Parser) -> int:
         if request.command == "PUT":
             return self.upload
+        if request.path.rstrip("/") == MCP_PATH:
+            return self.mcp
         kind = request.headers.get("CONTENT_TYPE", "").lower()
         return self.form if kind.startswith("multipart/") else self.text
 
@@ -203,7 +207,7 @@ class Server:
             # the job that it waited for is cancelled.
             channel_request_lookahead=1,
             max_request_header_size=32768,
-            max_request_body_size=limits.form + 1,
+            max_request_body_size=max(limits.form, limits.mcp) + 1,
             clear_untrusted_proxy_headers=True,
             expose_tracebacks=False,
             ident=None,

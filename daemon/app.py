@@ -38,6 +38,7 @@ def serve(settings: Settings) -> int:
         try:
             from control_api.app import create_app
             from control_api.app import serve as listen
+            from control_api.mcp.door import Door
             from daemon.client import Client
             from daemon.folders import FolderManager
             from daemon.reader import JobReader
@@ -53,7 +54,8 @@ def serve(settings: Settings) -> int:
         manager = FolderManager(settings, client, reader)
         service = QueueService(settings, client, reader, manager)
         spool = settings.uploads / "incoming"
-        app = create_app(service, settings)
+        door = Door(service, settings)
+        app = create_app(service, settings, door)
         server = listen(app, settings, settings.host, settings.port, spool=spool)
     except BaseException:
         dispatcher.stop(at_once=True)
@@ -66,6 +68,7 @@ def serve(settings: Settings) -> int:
     listening = threading.Thread(target=server.run, name="api", daemon=True)
     listening.start()
     dispatcher.hire()
+    door.start()
     print(f"audiolla listens at {announce(settings, server.port)}", flush=True)
     print(f"hot folders: {settings.folders}", file=sys.stderr, flush=True)
     stopping.wait()
@@ -78,6 +81,7 @@ def serve(settings: Settings) -> int:
     manager.stop()
     server.close()
     listening.join(10)
+    door.close()
     withdraw(settings)
     client.close()
     reader.close()

@@ -27,6 +27,7 @@ from daemon.commands.outcome import (
 COMMANDS: Mapping[str, str] = {
     "demo": "Run the example folders and show what comes out.",
     "serve": "Run the daemon: hot folders, queue, workers and the API.",
+    "mcp": "Offer the tools to an agent on this machine, over standard input and output.",
     "op": "Apply one operation to files.",
     "run": "Apply a rules file to files.",
     "jobs": "List, show, cancel or retry jobs.",

@@ -126,7 +126,7 @@ class QueueService:
         new = NewJob(
             id=submission.id,
             order=order.model_dump_json(exclude_defaults=True),
-            source="rest",
+            source=submission.source,
             endpoint=submission.endpoint,
             input_name=sounds[0].name if sounds else "",
             lane=find(order.steps[0].op).lane_for(order.steps[0].params),

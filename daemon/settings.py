@@ -131,6 +131,17 @@ class Settings(BaseModel):
     max_upload_bytes: ByteCount = _setting(
         209_715_200, "Cap on uploads, staged results and fetched bodies.", ge=1
     )
+    mcp_tools: Literal["full", "compact"] = _setting(
+        "full",
+        "Tools that agents see at /v1/mcp: full is one per operation; compact is few enough for "
+        "clients that take only some, and runs every operation through them.",
+    )
+    mcp_inline_bytes: ByteCount = _setting(
+        8 * 2**20,
+        "Result of a tool up to this size comes within the answer (base64); a larger one is "
+        "staged and linked. Also caps what put_file takes.",
+        ge=0,
+    )
     max_decoded_bytes: ByteCount = _setting(
         16 * 2**30, "Cap on one sound once decoded (float32), checked while decoding.", ge=2**20
     )

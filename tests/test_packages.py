@@ -19,6 +19,7 @@ IMPORTED_AS = {
     "audio-separator": "audio_separator",
     "deepfilterlib": "libdf",
     "deepfilternet": "df",
+    "mcp-types": "mcp_types",
     "pillow": "PIL",
     "prometheus-client": "prometheus_client",
     "pydantic-core": "pydantic_core",

@@ -18,6 +18,7 @@ from control_api.ports import (
     Upload,
     Vitals,
 )
+from daemon.settings import Settings
 from daemon.staging import copy_capped, normalized
 from handlers.engines.registry import engines
 from handlers.errors import NoSuchFile, UnreadableInput
@@ -34,6 +35,11 @@ def leaving(app):
         return app(environ, start_response)
 
     return answer
+
+
+def api_settings(**given):
+    """`control_api.ports.ApiSettings`, as the daemon has them; uploads are small."""
+    return Settings(**{"max_upload_bytes": 10_000, **given})
 
 
 class FakeService:

@@ -1,16 +1,17 @@
 import re
-from types import SimpleNamespace
 
 import pytest
 from falcon.testing import TestClient
 
 from control_api.app import all_routes, create_app
 from control_api.errors import STATUS, status_of
+from control_api.mcp.door import Door
 from control_api.ports import Health
 from handlers import errors
 from handlers.declare import CATEGORIES
 from handlers.errors import all_kinds
 from handlers.registry import operations
+from tests.control_api.fake import api_settings
 from tests.control_api.requests import multipart
 
 TOKEN = "geheim-\u00e9\u65e5"
@@ -18,7 +19,7 @@ TOKEN = "geheim-\u00e9\u65e5"
 
 @pytest.fixture
 def locked(service):
-    settings = SimpleNamespace(auth_token=TOKEN, max_upload_bytes=1000)
+    settings = api_settings(auth_token=TOKEN, max_upload_bytes=1000)
     return TestClient(create_app(service, settings))
 
 
@@ -149,7 +150,9 @@ def test_the_catalogue_has_the_17_categories_and_every_operation(client):
 
 
 def test_the_catalogue_lists_only_what_exists(client, service):
-    routes = {(route.method, route.path) for route in all_routes(service)}
+    routes = {
+        (route.method, route.path) for route in all_routes(service, Door(service, api_settings()))
+    }
     catalog = client.simulate_get("/v1/catalog").json
 
     for category in catalog["categories"]:

@@ -321,3 +321,29 @@ def test_presets_are_listed_and_shown_as_their_file_has_them(data, capsys):
     shown = yaml.safe_load(capsys.readouterr().out)
     assert [step["op"] for step in shown["steps"]] == ["restore", "restore", "deess", "fx"]
     assert called("presets", "show", "none") == 2
+
+
+# -- an agent on this machine ---------------------------------------------------------------------
+def test_an_agent_has_the_tools_over_standard_input_and_output(data):
+    import asyncio
+
+    from mcp import Client
+    from mcp.client.stdio import StdioServerParameters
+
+    command = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "daemon.cli", "mcp", "--tools", "compact", "--data-dir", str(data)],
+    )
+
+    async def ask():
+        async with Client(command) as client:
+            tools = {tool.name for tool in (await client.list_tools()).tools}
+            given = {"name": "midi_drum", "arguments": {"pattern": {"kick": [1, 0, 1, 0]}}}
+            return tools, await client.call_tool("run_operation", given)
+
+    tools, answer = asyncio.run(asyncio.wait_for(ask(), 60))
+    assert "find_operation" in tools
+    assert not answer.is_error, answer.content
+    staged = data / "files" / answer.structured_content["path"]
+    assert staged.read_bytes().startswith(b"MThd")
+    assert not (data / "run" / "dispatcher.sock").exists()
