@@ -8,8 +8,22 @@ from typing import cast
 
 import falcon
 
-from control_api import catalog, engines, errors, files, folders, jobs, rest, webhooks
-from control_api.guard import Guard
+from control_api import (
+    catalog,
+    engines,
+    errors,
+    events,
+    files,
+    folders,
+    jobs,
+    openapi,
+    probes,
+    rest,
+    webhooks,
+    workflow,
+)
+from control_api.guard import Guard, RequestIds
+from control_api.mcp.door import Door
 from control_api.ports import ApiSettings, Service
 from control_api.routes import App, Route
 from control_api.scopes import Keys, Scope
@@ -19,28 +33,45 @@ from handlers.registry import operations
 __all__ = ["ApiSettings", "Server", "all_routes", "create_app", "serve"]
 
 
-def all_routes(service: Service) -> list[Route]:
-    """Every route that the server has."""
+def all_routes(service: Service, door: Door | None = None) -> list[Route]:
+    """Every route that the server has; that of the door for agents, if there is one."""
+    waiting = rest.WaitingRoom()
     found = [
-        *rest.routes(operations().values(), service),
+        *rest.routes(operations().values(), service, waiting),
+        *workflow.routes(service, waiting),
         *files.routes(service),
         *jobs.routes(service),
         *webhooks.routes(service),
         *engines.routes(service),
+        *events.routes(service),
         *folders.routes(service),
+        *probes.routes(service),
+        *(door.routes(waiting) if door else []),
     ]
-    return [*found, *catalog.routes(service, found)]
+    found += openapi.routes(lambda: all_routes(service))
+    return [*found, *catalog.routes(found)]
 
 
-def create_app(service: Service, settings: ApiSettings, keys: Keys | None = None) -> App:
-    """The WSGI application over a service; `keys` open it, by default the settings' token alone.
+def create_app(
+    service: Service, settings: ApiSettings, keys: Keys | None = None, door: Door | None = None
+) -> App:
+    """The WSGI application over a service.
+
+    Args:
+        service: the daemon.
+        settings: token, limits, tools.
+        keys: what opens it; by default the settings' token alone.
+        door: the one for agents, where somebody else starts and closes it; else one that
+            starts with its first request.
 
     Raises:
         BrokenPlugin: an operation outside this package cannot be loaded.
     """
-    app: App = falcon.App(middleware=[Guard(keys or Keys(settings.auth_token))])
+    keys = keys or Keys(settings.auth_token)
+    app: App = falcon.App(middleware=[RequestIds(), Guard(keys)])
     errors.install(app)
-    for path, resource in _resources(all_routes(service)).items():
+    routes = all_routes(service, door or Door(service, settings))
+    for path, resource in _resources(routes).items():
         app.add_route(path.replace("{path}", "{path:path}"), resource)
     return app
 

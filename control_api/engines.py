@@ -17,7 +17,7 @@ def routes(service: Service) -> list[Route]:
     """The four routes."""
 
     def engines(_: falcon.Request, resp: falcon.Response) -> None:
-        answer_json(resp, {"object": "list", "data": [_engine(s) for s in service.engines()]})
+        answer_json(resp, {"object": "list", "data": [engine_object(s) for s in service.engines()]})
 
     def ps(_: falcon.Request, resp: falcon.Response) -> None:
         loaded = [s for s in service.engines() if s.idle_seconds is not None]
@@ -41,7 +41,8 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def _engine(state: EngineState) -> dict[str, Any]:
+def engine_object(state: EngineState) -> dict[str, Any]:
+    """An engine as the contract has it, with what else is known of it."""
     shown = described(state.engine)
     shown |= {"loaded": state.idle_seconds is not None, "idle_seconds": _rounded(state)}
     shown |= {"lane": state.engine.lane, "licence": state.engine.licence or None}

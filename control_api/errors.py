@@ -1,16 +1,20 @@
 """Errors on the wire: the one table from error class to status, and the one body shape.
 
-Every 4xx and 5xx answer is `{"detail": "<sentence>"}` as JSON; `field`, `hint`,
-`step` and `job_id` are added where they are known.
+Every 4xx and 5xx answer is `{"detail": "<sentence>", ...}` as JSON. Around the
+detail are the members of RFC 9457 (`type`, `title`, `status`) and, where they
+are known, `field`, `hint`, `step`, `job_id` and `request_id`.
 """
 
 from __future__ import annotations
 
 import logging
+import re
+from http import HTTPStatus
 from typing import Any
 
 import falcon
 
+from control_api.idempotency import KeyReused, StillRunning
 from control_api.ports import Job
 from control_api.routes import App
 from control_api.wire import to_json
@@ -55,6 +59,10 @@ class UnknownWebhook(AudiollaError):
     """No webhook has this id."""
 
 
+class UnknownPreset(AudiollaError):
+    """No preset has this name."""
+
+
 class WrongState(AudiollaError):
     """A job is in no state for what is asked of it."""
 
@@ -65,7 +73,8 @@ class Busy(AudiollaError):
     transient = True
 
 
-STATUS |= {UnknownJob: 404, UnknownWebhook: 404, WrongState: 409, Busy: 503}
+STATUS |= {UnknownJob: 404, UnknownPreset: 404, WrongState: 409, Busy: 503}
+STATUS |= {UnknownWebhook: 404, KeyReused: 422, StillRunning: 409}
 
 
 def status_of(error: type[AudiollaError]) -> int:
@@ -84,7 +93,26 @@ def error_of_job(job: Job) -> AudiollaError:
     if job.status == "cancelled":
         return errors.Cancelled(f"job {job.id} was cancelled")
     kind = errors.all_kinds().get(job.error_kind, AudiollaError)
-    return kind(job.error, field=job.error_field, hint=job.error_hint)
+    error = kind(error_text(job), field=job.error_field, hint=job.error_hint)
+    error.step = job.error_step
+    return error
+
+
+def error_text(job: Job) -> str:
+    """What a failed job says; of a chain, with the step that it is about."""
+    if job.error_step is None or not job.is_chain:
+        return job.error
+    op = job.ops[job.error_step] if job.error_step < len(job.ops) else "?"
+    return f"step {job.error_step} ({op}): {job.error}"
+
+
+def refusal_of(error: Exception) -> str:
+    """A sentence for an error that nobody foresaw; it tells nothing of the server's insides."""
+    if isinstance(error, MemoryError):
+        return "the server is out of memory; try again later"
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return "the server's disk is full"
+    return f"unexpected {type(error).__name__}; the server's log has the details"
 
 
 def install(app: App) -> None:
@@ -97,11 +125,36 @@ def install(app: App) -> None:
     app.add_error_handler(falcon.HTTPError, _falcon_error)
 
 
-def _write(resp: falcon.Response, status: int, body: dict[str, Any]) -> None:
+def problem(
+    status: int, body: dict[str, Any], kind: type[AudiollaError] | None = None
+) -> dict[str, Any]:
+    """The body of an error as problem details: which kind it is, beside what it says."""
+    if kind is None:
+        return {
+            "type": "about:blank",
+            "title": _PHRASES.get(status, "Error"),
+            "status": status,
+            **body,
+        }
+    words = re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
+    title = (kind.__doc__ or "").split("\n", 1)[0].rstrip(".")
+    return {"type": f"urn:audiolla:problem:{words}", "title": title, "status": status, **body}
+
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
+def _write(
+    resp: falcon.Response,
+    status: int,
+    body: dict[str, Any],
+    kind: type[AudiollaError] | None = None,
+) -> None:
+    ids = {"job_id": resp.get_header("X-Job-Id"), "request_id": resp.get_header("X-Request-Id")}
     resp.status = status
     resp.content_type = falcon.MEDIA_JSON
     resp.stream = None
-    resp.data = to_json(body)
+    resp.data = to_json(problem(status, body, kind) | {k: v for k, v in ids.items() if v})
     if status == 503:
         resp.set_header("Retry-After", "2")
 
@@ -109,7 +162,7 @@ def _write(resp: falcon.Response, status: int, body: dict[str, Any]) -> None:
 def _refusal(
     _: falcon.Request, resp: falcon.Response, error: AudiollaError, _params: dict[str, Any]
 ) -> None:
-    _write(resp, status_of(type(error)), body_of(error, step=error.step))
+    _write(resp, status_of(type(error)), body_of(error, step=error.step), type(error))
 
 
 def _falcon_error(
@@ -132,17 +185,17 @@ def _not_utf8(
 
 
 def _no_memory(
-    req: falcon.Request, resp: falcon.Response, _error: MemoryError, _params: dict[str, Any]
+    req: falcon.Request, resp: falcon.Response, error: MemoryError, _params: dict[str, Any]
 ) -> None:
     _LOG.error("%s %s: out of memory", req.method, req.path)
-    _write(resp, 503, {"detail": "the server is out of memory; try again later"})
+    _write(resp, 503, {"detail": refusal_of(error)})
 
 
 def _storage(
     req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, Any]
 ) -> None:
     if error.errno in DISK_FULL:
-        _write(resp, 507, {"detail": "the server's disk is full"})
+        _write(resp, 507, {"detail": refusal_of(error)})
     else:
         _unexpected(req, resp, error, params)
 
@@ -150,9 +203,6 @@ def _storage(
 def _unexpected(
     req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, Any]
 ) -> None:
-    _LOG.error("%s %s failed", req.method, req.path, exc_info=error)
-    _write(
-        resp,
-        500,
-        {"detail": f"unexpected {type(error).__name__}; the server's log has the details"},
-    )
+    named = resp.get_header("X-Request-Id")
+    _LOG.error("%s %s failed (request %s)", req.method, req.path, named, exc_info=error)
+    _write(resp, 500, {"detail": refusal_of(error)})

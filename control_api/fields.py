@@ -9,7 +9,7 @@ be said about the result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -18,6 +18,7 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 from handlers.declare import Input, Operation
+from rules.presets import PresetStep
 
 DESTINATIONS: Mapping[str, str] = {
     "output_path": "Write the result to this path of the staging area and answer with JSON.",
@@ -32,6 +33,7 @@ ENCODING: Mapping[str, str] = {
 WAITING: Mapping[str, str] = {
     "async_job": "Answer at once with a job id; the work goes on in the background.",
     "webhook_url": "http or https URL that receives the finished job.",
+    "plan": "Answer with what would run; nothing runs, and no sound is needed yet.",
 }
 
 SPEC = "spec"
@@ -54,6 +56,15 @@ class SoundFields:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """What a request for several steps stands for."""
+
+    #: Stem of the result's file name.
+    name: str
+    steps: Sequence[PresetStep]
+
+
+@dataclass(frozen=True)
 class Fields:
     """Every field of one operation on a flat surface."""
 
@@ -69,6 +80,8 @@ class Fields:
     options: Mapping[str, str]
     #: Takes all parameters as one JSON text in the field `spec`.
     takes_spec: bool = False
+    #: Which steps checked parameters stand for, where that is not the operation itself.
+    chain: Callable[[Any], Chain] | None = None
 
     @property
     def uploads(self) -> frozenset[str]:
@@ -83,8 +96,8 @@ class Fields:
         return self.params | sources | set(self.lists) | set(self.options) | whole
 
 
-def fields_of(op: Operation) -> Fields:
-    """The flat fields of an operation.
+def fields_of(op: Operation, chain: Callable[[Any], Chain] | None = None) -> Fields:
+    """The flat fields of an operation, or of what stands for a chain of others.
 
     Raises:
         TypeError: a parameter has the name of a source or of an option.
@@ -115,12 +128,19 @@ def fields_of(op: Operation) -> Fields:
         ),
         options=options,
         takes_spec=op.takes_spec,
+        chain=chain,
     )
     sources = {name for sound in sounds for name in sound.names}
     clash = params & (sources | set(found.lists) | set(options) | {SPEC})
     if clash:
         raise TypeError(f"{op.name}: a parameter cannot be called {', '.join(sorted(clash))}")
     return found
+
+
+def aliases_of(model: type[BaseModel]) -> Mapping[str, list[str]]:
+    """Further names of a model's fields, for those that have any."""
+    found = {field: _names(field, info)[1:] for field, info in model.model_fields.items()}
+    return {field: others for field, others in found.items() if others}
 
 
 def _sound_fields(op: Operation, declared: Input) -> SoundFields:
@@ -143,4 +163,13 @@ def _is_plain_list(annotation: Any) -> bool:
         return any(_is_plain_list(a) for a in arguments)
     if origin not in (list, tuple):
         return False
-    return not any(isinstance(a, type) and issubclass(a, BaseModel | dict) for a in arguments)
+    return not any(_has_parts(argument) for argument in arguments)
+
+
+def _has_parts(annotation: Any) -> bool:
+    """True for what may be an object or a list."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return issubclass(annotation, BaseModel | dict | list | tuple)
+    if get_origin(annotation) in (list, dict, tuple):
+        return True
+    return any(_has_parts(argument) for argument in get_args(annotation))

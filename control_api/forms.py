@@ -73,6 +73,16 @@ class Form:
             self.texts.setdefault(name, []).append(text)
 
 
+def read_json(req: falcon.Request) -> Any:
+    """The value of a JSON body.
+
+    Raises:
+        BadParameter: it is not JSON.
+        TooLarge: it is too long.
+    """
+    return from_json(_read_text(req), "the body")
+
+
 def read_form(req: falcon.Request, uploads: frozenset[str], receive: Receive) -> Form:
     """Read the body and the query string of a request.
 
@@ -90,7 +100,7 @@ def read_form(req: falcon.Request, uploads: frozenset[str], receive: Receive) ->
     if kind == "multipart/form-data":
         _read_multipart(form, req, uploads, receive)
     elif kind == "application/json":
-        value = from_json(_read_text(req), "the body")
+        value = read_json(req)
         if not isinstance(value, dict):
             raise BadParameter("the body must be a JSON object of names and values")
         form.take_json(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -26,6 +28,18 @@ def require(req: falcon.Request, scope: Scope) -> None:
             description=f"the token {holder.name} does not have the scope {scope}",
             headers={"WWW-Authenticate": challenge},
         )
+
+
+class RequestIds:
+    """Falcon middleware: every answer says under which id it is in the log (`X-Request-Id`)."""
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Take the client's id, if it is one, or make one."""
+        given = req.get_header("X-Request-Id") or ""
+        resp.set_header("X-Request-Id", given if _ID.fullmatch(given) else uuid.uuid4().hex)
+
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Guard:

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import falcon
 
 from control_api.errors import UnknownJob
-from control_api.ports import Service
+from control_api.paging import link_next, page_of
+from control_api.ports import Job, Service
 from control_api.replies import answer_json, job_object
 from control_api.routes import Route
-from handlers.errors import BadParameter, MistypedParameter
 
-_DEFAULT_LIMIT = 1000
-_MAX_LIMIT = 10_000
+DEFAULT_LIMIT = 1000
 
 
 def routes(service: Service) -> list[Route]:
     """List, look at, cancel or forget jobs."""
 
     def list_jobs(req: falcon.Request, resp: falcon.Response) -> None:
-        status = req.get_param("status") or None
-        jobs = service.jobs(status, limit_of(req))
+        status, page = req.get_param("status") or None, page_of(req)
+        limit = page.limit or DEFAULT_LIMIT
+        # One more than is shown: is there another page, of older ones?
+        jobs = service.jobs(status, limit + 1, before=page.cursor)
+        if len(jobs) > limit:
+            jobs = jobs[1:]
+            link_next(req, resp, jobs[0].id)
         answer_json(resp, {"jobs": [job_object(job) for job in jobs]})
 
     def get_job(_: falcon.Request, resp: falcon.Response, job_id: str) -> None:
-        job = service.job(job_id)
-        if job is None:
-            raise _unknown(job_id)
-        answer_json(resp, job_object(job))
+        answer_json(resp, job_object(found(service, job_id)))
 
     def delete_job(_: falcon.Request, resp: falcon.Response, job_id: str) -> None:
-        removal = service.remove(job_id)
-        if removal is None:
-            raise _unknown(job_id)
-        done = {"deleted": True} if removal.deleted else {"cancelled": removal.cancelled}
-        answer_json(resp, {"job_id": job_id, **done})
+        answer_json(resp, removed(service, job_id))
 
     def retry_job(_: falcon.Request, resp: falcon.Response, job_id: str) -> None:
         if not service.retry(job_id):
@@ -62,19 +61,30 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def _unknown(job_id: str) -> UnknownJob:
-    return UnknownJob(f"there is no job {job_id!r}")
-
-
-def limit_of(req: falcon.Request) -> int:
-    """How many entries a list may have.
+def found(service: Service, job_id: str) -> Job:
+    """A job.
 
     Raises:
-        MistypedParameter, BadParameter: `limit` is no number, or too high.
+        UnknownJob: there is none.
     """
-    text = req.get_param("limit") or str(_DEFAULT_LIMIT)
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise MistypedParameter(f"limit = {text!r} is not a whole number", field="limit")
-    if not 1 <= int(text) <= _MAX_LIMIT:
-        raise BadParameter(f"limit = {text} is outside 1..{_MAX_LIMIT}", field="limit")
-    return int(text)
+    job = service.job(job_id)
+    if job is None:
+        raise _unknown(job_id)
+    return job
+
+
+def removed(service: Service, job_id: str) -> dict[str, Any]:
+    """Cancel or forget a job, and say which.
+
+    Raises:
+        UnknownJob: there is none.
+    """
+    removal = service.remove(job_id)
+    if removal is None:
+        raise _unknown(job_id)
+    done = {"deleted": True} if removal.deleted else {"cancelled": removal.cancelled}
+    return {"job_id": job_id, **done}
+
+
+def _unknown(job_id: str) -> UnknownJob:
+    return UnknownJob(f"there is no job {job_id!r}")

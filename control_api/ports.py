@@ -7,12 +7,18 @@ implement it in memory. Errors are `handlers.errors`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
+from urllib.parse import unquote
 
 from handlers.engines.declare import Engine, Unready
 from rules.orders import Delivery, Order, SoundRef
+from rules.presets import Preset
+
+PIPELINE, PRESETS = "/v1/pipeline", "/v1/presets/"
+"""Endpoints of jobs whose steps are not the operation that the endpoint names."""
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 
@@ -53,7 +59,7 @@ class Job:
     created_at: float
     started_at: float | None = None
     completed_at: float | None = None
-    #: Door it came through: `rest`, `folder`, `cli`.
+    #: Door it came through: `rest`, `mcp`, `folder`, `cli`.
     source: str = "rest"
     #: Path of the operation for a job of the API, else "".
     endpoint: str = ""
@@ -79,6 +85,20 @@ class Job:
     error_field: str | None = None
     error_hint: str | None = None
     error_step: int | None = None
+    #: Hash of the request that made it, if that may be sent again.
+    request: str = ""
+
+    @property
+    def is_chain(self) -> bool:
+        """True when its client listed its steps, be it only one, or named a preset."""
+        return self.endpoint == PIPELINE or self.preset is not None
+
+    @property
+    def preset(self) -> str | None:
+        """The preset that it ran."""
+        if not self.endpoint.startswith(PRESETS):
+            return None
+        return unquote(self.endpoint.removeprefix(PRESETS))
 
     @property
     def ended(self) -> bool:
@@ -133,6 +153,10 @@ class Submission:
     #: True when nobody waits: at most `job_max_concurrent` of these run at once.
     background: bool
     webhook_url: str | None = None
+    #: Submitting a key again gives the job that exists.
+    key: str | None = None
+    #: Door it came through: `rest` or `mcp`.
+    source: Literal["rest", "mcp"] = "rest"
 
 
 @dataclass(frozen=True)
@@ -152,6 +176,8 @@ class StoredFile:
     path: str
     size: int
     modified: float
+    #: Another one as soon as any byte may be another.
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,6 +188,54 @@ class Health:
     #: `cpu`, `cuda` or `cuda:N`; never `auto`.
     device: str
     engines: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a job: it entered a state, or went on."""
+
+    job_id: str
+    #: `missed`: an unknown number of events of any job was lost on the way; the log has them.
+    state: str
+    #: Its place in the log, rising over all jobs; None for progress, which no log keeps.
+    number: int | None
+    #: Unix seconds.
+    at: float
+    attempt: int = 0
+    #: Why, in words.
+    text: str | None = None
+    #: 0 to 1, and the step that is being worked on.
+    progress: float | None = None
+    step: str | None = None
+
+
+class Listener(Protocol):
+    """Hears of every job."""
+
+    def get(self, seconds: float) -> Event | None:
+        """The next event; None when there is none in time."""
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """How the daemon is, in detail."""
+
+    #: What keeps it from working, by name of the part; empty when it is ready.
+    problems: Mapping[str, str]
+    #: What a person should look at, though work goes on.
+    notes: Sequence[str]
+    #: Jobs in each state.
+    jobs: Mapping[str, int]
+    #: Seconds that the oldest pending job has waited; 0 when there is none.
+    oldest_pending: float
+    #: `{endpoint, outcome, count, seconds}` since the dispatcher started.
+    totals: Sequence[Mapping[str, Any]]
+    #: `{name, lane, state, memory, jobs_done}` of each worker process.
+    workers: Sequence[Mapping[str, Any]]
+    #: Seconds that each loaded engine has been idle.
+    engines: Mapping[str, float]
+    #: Bytes free where the data lie.
+    disk_free: int
 
 
 @dataclass(frozen=True)
@@ -185,6 +259,14 @@ class ApiSettings(Protocol):
     @property
     def max_upload_bytes(self) -> int:
         """Cap on one upload."""
+
+    @property
+    def mcp_tools(self) -> Literal["full", "compact"]:
+        """Which tools agents see."""
+
+    @property
+    def mcp_inline_bytes(self) -> int:
+        """Cap on sound, pictures and files within an answer to an agent."""
 
 
 class Service(Protocol):
@@ -244,15 +326,28 @@ class Service(Protocol):
             BadPath: the path breaks a rule.
         """
 
-    def submit(self, submission: Submission) -> None:
-        """Put a job on the queue; returns when it is durable.
+    def staged_name(self, path: str) -> str:
+        """A path in the staging area, normalised; nothing is made there.
+
+        Raises:
+            BadPath: the path breaks a rule.
+        """
+
+    def submit(self, submission: Submission) -> str:
+        """Put a job on the queue; returns its id when it is durable.
+
+        Another id than the submission's is that of the job which has its key.
 
         Raises:
             StorageFailed: the queue does not answer.
         """
 
-    def wait(self, job_id: str, gone: Callable[[], bool]) -> Job:
-        """Wait until a job has ended. When `gone()` turns true, cancel it."""
+    def wait(self, job_id: str, gone: Callable[[], bool], seconds: float | None = None) -> Job:
+        """Wait until a job has ended. When `gone()` turns true, cancel it.
+
+        Raises:
+            TimeoutError: it has not ended within `seconds`. It goes on.
+        """
 
     def discard(self, job_id: str) -> None:
         """Remove the files that were kept for one job alone."""
@@ -260,8 +355,11 @@ class Service(Protocol):
     def job(self, job_id: str) -> Job | None:
         """One job; None when there is none."""
 
-    def jobs(self, status: str | None, limit: int) -> list[Job]:
-        """The newest jobs, oldest first; an unknown status gives none."""
+    def jobs(self, status: str | None, limit: int, *, before: str = "") -> list[Job]:
+        """The newest jobs (of those submitted before the job `before`), oldest first.
+
+        An unknown status gives none.
+        """
 
     def remove(self, job_id: str) -> Removal | None:
         """Cancel a job that is pending or running, forget one that has ended; None: no such job."""
@@ -283,6 +381,13 @@ class Service(Protocol):
     def redeliver(self, webhook_id: str) -> bool:
         """Send a webhook again, whatever became of it; False when there is none."""
 
+    # -- events -------------------------------------------------------------------------------
+    def events(self, job_id: str | None, after: int, limit: int) -> list[Event]:
+        """The log of one job, or of all, behind the event with number `after`."""
+
+    def listen(self) -> AbstractContextManager[Listener]:
+        """Hear of every event from now on."""
+
     # -- engines ------------------------------------------------------------------------------
     def engines(self) -> list[EngineState]:
         """The enabled engines, by slug."""
@@ -300,6 +405,10 @@ class Service(Protocol):
         Returns:
             The slugs of those that were loaded.
         """
+
+    # -- presets ------------------------------------------------------------------------------
+    def presets(self) -> Sequence[Preset]:
+        """All presets, by name."""
 
     # -- hot folders --------------------------------------------------------------------------
     def folders(self, *, scan: bool) -> dict[str, Any]:
@@ -333,3 +442,6 @@ class Service(Protocol):
     # -- the server itself -----------------------------------------------------------------------
     def health(self) -> Health:
         """How the daemon is."""
+
+    def vitals(self) -> Vitals:
+        """How it is, in detail; takes longer."""

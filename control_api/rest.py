@@ -7,7 +7,8 @@ job that somebody waits for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from threading import BoundedSemaphore
 
 import falcon
@@ -15,8 +16,11 @@ import falcon
 from control_api.errors import Busy
 from control_api.fields import Fields, fields_of
 from control_api.forms import read_form
-from control_api.intake import read_request
-from control_api.ports import Service, Source, Submission, Upload
+from control_api.idempotency import KeyReused, StillRunning, fingerprint, key_of
+from control_api.intake import Request, read_request
+from control_api.plans import plan_of
+from control_api.ports import Job, Service, Source, Submission, Upload
+from control_api.prefer import wishes
 from control_api.replies import answer, answer_json
 from control_api.routes import Route
 from handlers.declare import Operation
@@ -25,19 +29,22 @@ MAX_WAITING = 56
 """Requests that may wait for their job at once; the server has a few threads more than that."""
 
 
-def routes(operations: Iterable[Operation], service: Service) -> list[Route]:
+def routes(operations: Iterable[Operation], service: Service, waiting: WaitingRoom) -> list[Route]:
     """A route for each operation."""
-    waiting = WaitingRoom(MAX_WAITING)
-    return [
-        Route("POST", op.route, op.category, op.summary, taker(op, service, waiting), scope="run")
-        for op in operations
-    ]
+    return [route(fields_of(op), service, waiting) for op in operations]
+
+
+def route(fields: Fields, service: Service, waiting: WaitingRoom) -> Route:
+    """The route of one operation, or of what stands for a chain."""
+    op = fields.op
+    respond = taker(fields, service, waiting)
+    return Route("POST", op.route, op.category, op.summary, respond, fields=fields, scope="run")
 
 
 class WaitingRoom:
     """Keeps some of the server's threads free for requests that do not wait."""
 
-    def __init__(self, seats: int) -> None:
+    def __init__(self, seats: int = MAX_WAITING) -> None:
         self._seats = BoundedSemaphore(seats)
 
     @contextmanager
@@ -58,60 +65,117 @@ class WaitingRoom:
             self._seats.release()
 
 
-def taker(op: Operation, service: Service, waiting: WaitingRoom) -> Callable[..., None]:
+def taker(fields: Fields, service: Service, waiting: WaitingRoom) -> Callable[..., None]:
     """The responder of one operation."""
-    fields = fields_of(op)
 
     def on_post(req: falcon.Request, resp: falcon.Response, **path_params: str) -> None:
         job_id = service.new_job_id()
+        wished = wishes(req)
         try:
-            submission = _order(fields, req, path_params, job_id, service)
+            request = _read(fields, req, path_params, job_id, service, at_once=wished.at_once)
+            if request.plan:
+                answer_json(resp, plan_of(fields, request, req.path, service))
+                service.discard(job_id)
+                return
+            submission = _submission(request, req.path, job_id)
+            job: Job | None = None
             if submission.background:
-                service.submit(submission)
+                known = service.submit(submission)
             else:
                 with waiting.seat():
-                    service.submit(submission)
-                    job = service.wait(job_id, _gone(req))
-                # Only who asks for nothing but JSON gets sound inside of it.
-                as_json = req.get_header("Accept", default="") == falcon.MEDIA_JSON
-                delivery = submission.order.delivery
-                url = delivery.urls.get("") if delivery else None
-                answer(resp, op, job, service, as_json=as_json, url=url)
+                    known = service.submit(submission)
+                    if known != job_id:
+                        # Sent again: what became of the first one?
+                        job = service.job(known)
+                    else:
+                        unwanted = _never if submission.key else gone(req)
+                        with suppress(TimeoutError):
+                            job = service.wait(job_id, unwanted, wished.wait)
         except BaseException:
             service.discard(job_id)
             raise
-        if submission.background:
-            resp.set_header("Location", f"/v1/jobs/{job_id}")
-            body = {"job_id": job_id, "status": "pending", "status_url": f"/v1/jobs/{job_id}"}
-            answer_json(resp, body, 202)
-        else:
+        if known != job_id:
             service.discard(job_id)
+            _check_same(service.job(known), submission, resp)
+        wished.granted(resp)
+        if job is None:
+            accepted(resp, known)
+            return
+        # Only who asks for nothing but JSON gets sound inside of it.
+        as_json = req.get_header("Accept", default="") == falcon.MEDIA_JSON
+        delivery = submission.order.delivery
+        url = delivery.urls.get("") if delivery else None
+        keep = submission.key is not None
+        answer(resp, fields.op, job, service, as_json=as_json, keep=keep, url=url)
 
     return on_post
 
 
-def _order(
+def accepted(resp: falcon.Response, job_id: str) -> None:
+    """Answer with a job that is on the queue."""
+    where = f"/v1/jobs/{job_id}"
+    resp.set_header("Location", where)
+    answer_json(resp, {"job_id": job_id, "status": "pending", "status_url": where}, 202)
+
+
+def _check_same(job: Job | None, submission: Submission, resp: falcon.Response) -> None:
+    """Refuse a key that was used before, unless for the same request, which is answered by now.
+
+    Raises:
+        KeyReused, StillRunning.
+    """
+    if job is None or job.request != submission.order.request:
+        raise KeyReused(
+            "this Idempotency-Key came with another request before", field="Idempotency-Key"
+        )
+    if not job.ended and not submission.background:
+        resp.set_header("Location", f"/v1/jobs/{job.id}")
+        raise StillRunning(f"the first request with this key is still at work: job {job.id}")
+
+
+def _read(
     fields: Fields,
     req: falcon.Request,
     path_params: dict[str, str],
     job_id: str,
     service: Service,
-) -> Submission:
+    *,
+    at_once: bool,
+) -> Request:
     def receive(source: Source, name: str) -> Upload:
         return service.receive(job_id, source, name)
 
     form = read_form(req, fields.uploads, receive)
+    if at_once and "async_job" not in form.names:
+        if form.is_json:
+            form.values["async_job"] = True
+        else:
+            form.put("async_job", "true")
     request = read_request(fields, form, path_params, job_id, service)
+    key = key_of(req)
+    if key is None:
+        return request
+    order = request.order.model_copy(update={"request": fingerprint(req, form)})
+    return replace(request, order=order, key=key)
+
+
+def _submission(request: Request, endpoint: str, job_id: str) -> Submission:
     return Submission(
         id=job_id,
-        endpoint=req.path,
+        endpoint=endpoint,
         order=request.order,
         background=request.background,
         webhook_url=request.webhook_url,
+        key=request.key,
     )
 
 
-def _gone(req: falcon.Request) -> Callable[[], bool]:
+def _never() -> bool:
+    """Who has a key may ask again, so the work is not in vain."""
+    return False
+
+
+def gone(req: falcon.Request) -> Callable[[], bool]:
     """Tells whether the client has hung up; waitress knows, other servers may not."""
     known: Callable[[], bool] = req.env.get("waitress.client_disconnected", lambda: False)
     return known

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import falcon
 
+from control_api.fields import Fields
 from control_api.scopes import Scope
 
 App = falcon.App[falcon.Request, falcon.Response]
@@ -24,6 +25,8 @@ class Route:
     respond: Callable[..., None]
     #: False keeps it out of the catalogue.
     listed: bool = True
+    #: What it takes, where that is an operation's.
+    fields: Fields | None = None
     #: What a token must be good for. Unless it says so itself, a route that only looks needs
     #: `read`, and any other `admin`.
     scope: Scope | None = None

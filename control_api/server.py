@@ -25,6 +25,7 @@ from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 from control_api.forms import MAX_TEXT
 from control_api.guard import OPEN_PATHS
+from control_api.mcp.door import MCP_PATH, body_limit
 from control_api.scopes import Keys
 from control_api.wire import to_json
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from control_api.ports import ApiSettings
     from control_api.routes import App
 
-THREADS = 64
-"""Most of them wait for a job and cost nothing; `rest.MAX_WAITING` leaves some free."""
+THREADS = 88
+"""Most of them wait and cost nothing; `rest.MAX_WAITING` and `events.MAX_STREAMS` leave some."""
 _IN_FLIGHT = 2 << 30  # bytes of all bodies that are being received or worked on
 _HEADER_SECONDS = 10.0
 _BODY_SECONDS = 20.0
@@ -64,7 +65,8 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
     def execute(self) -> None:
         error = self.request.error
         status, headers, _ = error.to_response()
-        body = to_json({"detail": error.body or error.reason})
+        told = {"type": "about:blank", "title": error.reason, "status": error.code}
+        body = to_json({**told, "detail": error.body or error.reason})
         self.status = status
         kept = [(k, v) for k, v in headers if k != "Content-Type"]
         self.response_headers.extend([*kept, ("Content-Type", "application/json")])
@@ -159,6 +161,7 @@ class _Limits:
         self.upload = settings.max_upload_bytes + MAX_TEXT
         self.form = 2 * settings.max_upload_bytes + 2 * MAX_TEXT  # may hold two sounds
         self.text = 2 * MAX_TEXT
+        self.mcp = body_limit(settings.mcp_inline_bytes)
 
     def may_enter(self, request: _Parser) -> bool:
         if request.path in OPEN_PATHS or request.command == "OPTIONS":
@@ -168,6 +171,8 @@ class _Limits:
     def body_limit(self, request: _Parser) -> int:
         if request.command == "PUT":
             return self.upload
+        if request.path.rstrip("/") == MCP_PATH:
+            return self.mcp
         kind = request.headers.get("CONTENT_TYPE", "").lower()
         return self.form if kind.startswith("multipart/") else self.text
 
@@ -205,7 +210,7 @@ class Server:
             # the job that it waited for is cancelled.
             channel_request_lookahead=1,
             max_request_header_size=32768,
-            max_request_body_size=limits.form + 1,
+            max_request_body_size=max(limits.form, limits.mcp) + 1,
             clear_untrusted_proxy_headers=True,
             expose_tracebacks=False,
             ident=None,

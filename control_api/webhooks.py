@@ -8,7 +8,8 @@ from typing import Any
 import falcon
 
 from control_api.errors import UnknownWebhook
-from control_api.jobs import limit_of
+from control_api.jobs import DEFAULT_LIMIT
+from control_api.paging import page_of
 from control_api.ports import Service, Webhook
 from control_api.replies import answer_json
 from control_api.routes import Route
@@ -19,7 +20,7 @@ def routes(service: Service) -> list[Route]:
 
     def list_webhooks(req: falcon.Request, resp: falcon.Response) -> None:
         status, job_id = req.get_param("status") or None, req.get_param("job_id") or None
-        found = service.webhooks(status, job_id, limit_of(req))
+        found = service.webhooks(status, job_id, page_of(req).limit or DEFAULT_LIMIT)
         answer_json(resp, {"webhooks": [_shown(webhook) for webhook in found]})
 
     def get_webhook(_: falcon.Request, resp: falcon.Response, webhook_id: str) -> None:

@@ -23,9 +23,22 @@ def from_json(data: bytes | str, what: str) -> Any:
         BadParameter: it is not JSON.
     """
     try:
-        return orjson.loads(data)
+        return _whole(orjson.loads(data))
     except orjson.JSONDecodeError as wrong:
         raise BadParameter(f"{what} is not valid JSON: {wrong}") from None
+    except RecursionError:
+        raise BadParameter(f"{what} is nested too deeply") from None
+
+
+def _whole(value: Any) -> Any:
+    """The same value, its floats without fraction as integers: JSON knows only numbers."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, list):
+        return [_whole(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: _whole(entry) for name, entry in value.items()}
+    return value
 
 
 def display_name(name: str, fallback: str) -> str:

@@ -38,6 +38,7 @@ def serve(settings: Settings) -> int:
         try:
             from control_api.app import create_app
             from control_api.app import serve as listen
+            from control_api.mcp.door import Door
             from control_api.scopes import Keys
             from daemon.client import Client
             from daemon.clock import SystemClock
@@ -58,7 +59,8 @@ def serve(settings: Settings) -> int:
         spool = settings.uploads / "incoming"
         named = TokenFile(settings.tokens).tokens
         keys = Keys(settings.auth_token, named, now=SystemClock().now)
-        app = create_app(service, settings, keys)
+        door = Door(service, settings)
+        app = create_app(service, settings, keys, door=door)
         server = listen(app, settings, settings.host, settings.port, spool=spool, keys=keys)
     except BaseException:
         dispatcher.stop(at_once=True)
@@ -72,6 +74,7 @@ def serve(settings: Settings) -> int:
     listening = threading.Thread(target=server.run, name="api", daemon=True)
     listening.start()
     dispatcher.hire()
+    door.start()
     print(f"audiolla listens at {announce(settings, server.port)}", flush=True)
     print(f"hot folders: {settings.folders}", file=sys.stderr, flush=True)
     stopping.wait()
@@ -85,6 +88,7 @@ def serve(settings: Settings) -> int:
     server.close()
     service.deliverer.stop()
     listening.join(10)
+    door.close()
     withdraw(settings)
     client.close()
     reader.close()

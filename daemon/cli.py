@@ -27,11 +27,13 @@ from daemon.commands.outcome import (
 COMMANDS: Mapping[str, str] = {
     "demo": "Run the example folders and show what comes out.",
     "serve": "Run the daemon: hot folders, queue, workers and the API.",
+    "mcp": "Offer the tools to an agent on this machine, over standard input and output.",
     "op": "Apply one operation to files.",
     "run": "Apply a rules file to files.",
     "jobs": "List, show, cancel or retry jobs.",
     "folders": "List hot folders, or look through them now.",
     "rules": "Check rules files, or explain what they would do to a file.",
+    "presets": "List presets, or show the steps of one.",
     "models": "List, fetch or verify the weights of the neural engines.",
     "token": "Create, list or revoke the named tokens of the API.",
     "settings": "Show every setting, its value and where it comes from.",

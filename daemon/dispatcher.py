@@ -55,6 +55,13 @@ _RESTORE_RESERVE = 5.0
 _LONGEST_SLEEP = 60.0  # the wall clock may jump, so delayed jobs are looked at now and then
 _LOCK_PATIENCE = 3.0
 _KINDS_REMEMBERED = 1000
+#: How an attempt ended, from what its worker says.
+_OUTCOMES = {
+    "finished": "completed",
+    "cancelled": "cancelled",
+    "failed": "failed",
+    "handover": "handed over",
+}
 
 
 class Dispatcher:
@@ -112,6 +119,8 @@ class Dispatcher:
         self._replies: list[tuple[Worker, dict[str, Any]]] = []
         #: Clients that sent more than one turn may hold.
         self._unread: set[Client] = set()
+        #: Attempts that ended and the seconds they took, by endpoint and outcome.
+        self._totals: defaultdict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0.0])
         #: Seconds that jobs of an endpoint have taken lately.
         self._typical: dict[str, float] = {}
         #: Estimated seconds of the job that each lane was given last.
@@ -375,6 +384,9 @@ class Dispatcher:
                     message["carried"],
                     message["finished"],
                 )
+        total = self._totals[held.endpoint, _OUTCOMES[message["do"]]]
+        total[0] += 1
+        total[1] += message.get("took", 0.0)
         worker.jobs_done += 1
         worker.memory = message.get("memory", worker.memory)
         self._lanes.wear(worker)
@@ -478,6 +490,10 @@ class Dispatcher:
             "disk_full": self._reserve.spent,
             "running": len(self._queue.held),
             "trouble": self._lanes.trouble,
+            "totals": [
+                {"endpoint": endpoint, "outcome": outcome, "count": count, "seconds": seconds}
+                for (endpoint, outcome), (count, seconds) in self._totals.items()
+            ],
             "workers": [
                 {
                     "name": worker.name,

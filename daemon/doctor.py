@@ -422,15 +422,18 @@ def _watching(settings: Settings) -> Iterator[Finding]:
 
 
 def _rules(settings: Settings) -> Iterator[Finding]:
-    from rules.load import RulesBroken, Surroundings, load_rules
+    from daemon.presetfiles import PresetShelf
+    from rules.load import Surroundings, load_rules
+    from rules.written import RulesBroken
 
     files: list[tuple[Path, Path | None]] = [
         (path, path.parent) for path in sorted(settings.folders.glob("*/rules.yaml"))
     ]
     files += [(path, None) for path in sorted(settings.rules.glob("*.yaml"))]
+    presets = PresetShelf(settings)
     good: list[str] = []
     for path, folder in files:
-        around = Surroundings(folder=folder, folders=settings.folders, staging=settings.files)
+        around = Surroundings(folder, settings.folders, settings.files, presets.find)
         try:
             good.append(load_rules(path.read_bytes(), path, around).name)
         except RulesBroken as wrong:

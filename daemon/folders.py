@@ -16,8 +16,8 @@ from daemon.moves import write_whole
 from daemon.rulefiles import RuleFile, Stamp, find_rule_files, read_rules
 from daemon.settings import Settings
 from daemon.watch import Events
-from rules.load import Problem, RulesBroken
 from rules.model import FolderRules
+from rules.written import Problem, RulesBroken
 
 log = logging.getLogger(__name__)
 

@@ -234,6 +234,8 @@ class Job:
 class JobEvent:
     """One line of a job's log. Lines are only ever added."""
 
+    #: The job.
+    id: str
     #: Rises over all jobs.
     number: int
     #: Unix seconds.

@@ -65,18 +65,22 @@ class JobReader:
         with self._engine.connect() as connection:
             return [job_of(row._mapping) for row in connection.execute(query.limit(limit))]
 
-    def events(self, job: str, after: int = 0) -> list[JobEvent]:
-        """The log of a job, from its beginning or from behind the event with number `after`."""
+    def events(self, job: str | None, after: int = 0, limit: int | None = None) -> list[JobEvent]:
+        """The log of a job, or of all, from behind the event with number `after`."""
         query = (
-            sa.select(job_events)
+            sa.select(job_events, jobs.c.id)
             .join(jobs, jobs.c.seq == job_events.c.job)
-            .where(jobs.c.id == job, job_events.c.number > after)
+            .where(job_events.c.number > after)
             .order_by(job_events.c.number)
+            .limit(limit)
         )
+        if job is not None:
+            query = query.where(jobs.c.id == job)
         with self._engine.connect() as connection:
             rows = connection.execute(query)
             return [
                 JobEvent(
+                    id=row.id,
                     number=row.number,
                     at=row.at,
                     state=row.state,
@@ -93,6 +97,13 @@ class JobReader:
         with self._engine.connect() as connection:
             found = {row[0]: row[1] for row in connection.execute(query)}
         return {state: found.get(state, 0) for state in STATES}
+
+    def oldest_pending(self) -> float | None:
+        """When the oldest of the jobs that wait was submitted, in Unix seconds."""
+        query = sa.select(sa.func.min(jobs.c.created)).where(jobs.c.state == "pending")
+        with self._engine.connect() as connection:
+            found: float | None = connection.execute(query).scalar()
+        return found
 
     def known(self, ids: Sequence[str]) -> dict[str, State]:
         """The states of those of these ids that exist."""

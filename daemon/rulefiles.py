@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.presetfiles import PresetShelf
 from daemon.settings import Settings
-from rules.load import MAX_BYTES, Problem, RulesBroken, Surroundings, load_rules
+from daemon.trusted import read_trusted
+from rules.load import Surroundings, load_rules
 from rules.model import FolderRules
+from rules.written import Problem, RulesBroken
 
 NAME = "rules.yaml"
 """A folder with a file of this name is a hot folder."""
@@ -84,9 +85,10 @@ def read_rules(file: RuleFile, settings: Settings) -> FolderRules:
     Raises:
         RulesBroken: it cannot be used; says all that is wrong with it.
     """
-    around = Surroundings(file.folder, settings.folders, settings.files)
+    presets = PresetShelf(settings)
+    around = Surroundings(file.folder, settings.folders, settings.files, presets.find)
     try:
-        text = _read_trusted(file.path)
+        text = read_trusted(file.path)
     except OSError as wrong:
         raise RulesBroken([Problem(file.path, wrong.strerror or str(wrong))]) from None
     return load_rules(text, file.path, around)
@@ -99,25 +101,3 @@ def check(path: Path, settings: Settings) -> list[Problem]:
     except RulesBroken as broken:
         return list(broken.problems)
     return []
-
-
-def _read_trusted(path: Path) -> bytes:
-    """A rule file's bytes, if nobody but its owner and the daemon's user could have written it.
-
-    Rules name files to read and folders to write to: whoever may drop a sound
-    must not be able to drop rules as well.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as file:
-        told = os.fstat(handle)
-        if not stat.S_ISREG(told.st_mode):
-            raise OSError(errno.EINVAL, "is not a plain file")
-        others = told.st_mode & stat.S_IWOTH
-        group = told.st_mode & stat.S_IWGRP and told.st_gid != os.getegid()
-        if told.st_uid not in (0, os.geteuid()) or others or group:
-            raise OSError(
-                errno.EPERM,
-                "others may write it, so it is not read; "
-                f"make it yours alone: chown {os.geteuid()} and chmod go-w",
-            )
-        return file.read(MAX_BYTES + 1)

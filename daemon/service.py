@@ -7,11 +7,13 @@ goes with the job.
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,6 +26,7 @@ import orjson
 from control_api.errors import WrongState
 from control_api.ports import (
     EngineState,
+    Event,
     Health,
     Job,
     Output,
@@ -32,6 +35,7 @@ from control_api.ports import (
     StoredFile,
     Submission,
     Upload,
+    Vitals,
     Webhook,
     WebhookAttempt,
 )
@@ -52,6 +56,7 @@ from daemon.jobs import (
 from daemon.jobs import Job as QueuedJob
 from daemon.outbox import WEBHOOK_STATES, OutboxReader
 from daemon.outbox import Webhook as QueuedWebhook
+from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
@@ -60,9 +65,10 @@ from daemon.urls import without_secrets
 from daemon.webhooks import Deliverer, hooks_for
 from handlers.engines.registry import find_engine
 from handlers.engines.shelf import raise_unready, unready
-from handlers.errors import StorageFailed, TransferFailed, UnreadableInput
+from handlers.errors import BadParameter, StorageFailed, TransferFailed, UnreadableInput
 from handlers.registry import find
 from rules.orders import Delivery, Order, Remote, SoundRef, path_from_text, path_to_text
+from rules.presets import Preset
 
 if TYPE_CHECKING:
     from daemon.folders import FolderManager
@@ -72,6 +78,8 @@ _LOOK = 0.5
 """Seconds between two looks at whether a waiting client has hung up."""
 _ASYNC_GROUP = "async"
 _UNKNOWN_COST = 1.0
+#: Bytes on the disk below which somebody should make room.
+_LEAST_FREE = 1 << 30
 
 
 class QueueService:
@@ -88,6 +96,7 @@ class QueueService:
         self._client = client
         self._reader = reader
         self._manager = manager
+        self._presets = PresetShelf(settings)
         self._staging = Staging(settings.files, settings.max_upload_bytes)
         self._outgoing = outgoing_for(settings)
         self._hooks = hooks_for(settings)
@@ -161,7 +170,11 @@ class QueueService:
         )
         return delivery, normalized(path)
 
-    def submit(self, submission: Submission) -> None:
+    def staged_name(self, path: str) -> str:
+        """The path, if it breaks no rule."""
+        return normalized(path)
+
+    def submit(self, submission: Submission) -> str:
         """Durable when it returns."""
         order = submission.order
         sounds = _sounds(order)
@@ -170,7 +183,7 @@ class QueueService:
         new = NewJob(
             id=submission.id,
             order=order.model_dump_json(exclude_defaults=True),
-            source="rest",
+            source=submission.source,
             endpoint=submission.endpoint,
             input_name=sounds[0].name if sounds else "",
             lane="net" if errands.fetch else lane,
@@ -181,19 +194,25 @@ class QueueService:
             group_limit=self._settings.job_max_concurrent if submission.background else 0,
             max_attempts=self._settings.job_max_attempts,
             webhook_url=submission.webhook_url,
+            idempotency_key=submission.key,
         )
         try:
-            self._client.submit([new])
+            (submitted,) = self._client.submit([new])
         except QueueUnavailable as wrong:
             raise StorageFailed(str(wrong)) from wrong
+        return submitted.id
 
-    def wait(self, job_id: str, gone: Callable[[], bool]) -> Job:
+    def wait(self, job_id: str, gone: Callable[[], bool], seconds: float | None = None) -> Job:
         """Wait for the end; a client that hangs up ends its job."""
         unwanted = False
+        end = math.inf if seconds is None else time.monotonic() + seconds
         while True:
+            left = max(end - time.monotonic(), 0.0)
             try:
-                return self._job(self._client.wait(job_id, timeout=_LOOK))
+                return self._job(self._client.wait(job_id, timeout=min(_LOOK, left)))
             except TimeoutError:
+                if left <= _LOOK:
+                    raise
                 if gone() and not unwanted:
                     unwanted = True
                     self._client.cancel(job_id)
@@ -209,12 +228,15 @@ class QueueService:
         found = self._reader.job(job_id)
         return None if found is None else self._job(found)
 
-    def jobs(self, status: str | None, limit: int) -> list[Job]:
+    def jobs(self, status: str | None, limit: int, *, before: str = "") -> list[Job]:
         """The newest of them, oldest first."""
         state = next((s for s in STATES if s == status), None)
         if status is not None and state is None:
             return []
-        found = self._reader.jobs(state, limit, newest_first=True)
+        edge = self._reader.job(before) if before else None
+        if before and edge is None:
+            raise BadParameter(f"cursor: job {before} is not there any more", field="cursor")
+        found = self._reader.jobs(state, limit, edge.seq if edge else 0, newest_first=True)
         return [self._job(job) for job in reversed(found)]
 
     def remove(self, job_id: str) -> Removal | None:
@@ -247,6 +269,25 @@ class QueueService:
         except QueueUnavailable as wrong:
             raise StorageFailed(str(wrong)) from wrong
         return True
+
+    def events(self, job_id: str | None, after: int, limit: int) -> list[Event]:
+        """From the database."""
+        return [
+            Event(one.id, one.state, one.number, one.at, one.attempt, one.text)
+            for one in self._reader.events(job_id, after, limit)
+        ]
+
+    @contextmanager
+    def listen(self) -> Iterator[_Hearing]:
+        """Subscribe to the dispatcher's news."""
+        try:
+            news = self._client.subscribe()
+        except QueueUnavailable as wrong:
+            raise StorageFailed(str(wrong)) from wrong
+        try:
+            yield _Hearing(news)
+        finally:
+            news.close()
 
     def tidy_up(self) -> Subscription:
         """Remove the inputs of jobs as they are done; close what is returned to stop.
@@ -300,7 +341,12 @@ class QueueService:
         job = self._job(QueuedJob(**orjson.loads(webhook.job)))
         at = datetime.fromtimestamp(webhook.created, UTC).isoformat(timespec="milliseconds")
         about = {"type": webhook.event, "timestamp": at.replace("+00:00", "Z")}
-        return to_json(job_object(job, inline=False) | about)
+        return to_json(job_object(job) | about)
+
+    # -- presets -------------------------------------------------------------------------------
+    def presets(self) -> list[Preset]:
+        """From the folder of one's own, then those shipped."""
+        return self._presets.all()
 
     # -- hot folders ---------------------------------------------------------------------------
     def folders(self, *, scan: bool) -> dict[str, Any]:
@@ -338,9 +384,43 @@ class QueueService:
             return Health(False, self._device, slugs)
         return Health(True, self._device, slugs)
 
+    def vitals(self) -> Vitals:
+        """Asks the dispatcher, the database, the disk and the folders."""
+        problems: dict[str, str] = {}
+        notes: list[str] = []
+        stats: dict[str, Any] = {"workers": [], "totals": []}
+        try:
+            stats = self._client.stats()
+        except QueueUnavailable as wrong:
+            problems["queue"] = str(wrong)
+        if stats.get("disk_full"):
+            problems["disk"] = "the disk of the queue is full"
+        for lane, trouble in stats.get("trouble", {}).items():
+            problems[f"{lane} workers"] = trouble
+        if stats["workers"] and not any(w["state"] == "ready" for w in stats["workers"]):
+            problems["workers"] = "none is warm yet"
+        free = shutil.disk_usage(self._settings.data_dir).free
+        if free < _LEAST_FREE:
+            notes.append(f"{free / 2**20:.0f} MiB are left below {self._settings.data_dir}")
+        if self._manager is not None:
+            folders = self._manager.status()
+            notes += [f"{one.file}: {one.problems[0]}" for one in folders.broken if one.problems]
+            notes += [folders.trouble] if folders.trouble else []
+        oldest = self._reader.oldest_pending()
+        return Vitals(
+            problems=problems,
+            notes=notes,
+            jobs={str(state): count for state, count in self._reader.counts().items()},
+            oldest_pending=0.0 if oldest is None else max(time.time() - oldest, 0.0),
+            totals=stats["totals"],
+            workers=stats["workers"],
+            engines=_idle(stats["workers"]),
+            disk_free=free,
+        )
+
     def engines(self) -> list[EngineState]:
         """The enabled engines, and which of them are loaded in any worker."""
-        loaded = self._loaded()
+        loaded = _idle(self._client.stats()["workers"])
         models = models_of(self._settings)
         return [
             EngineState(
@@ -364,15 +444,6 @@ class QueueService:
     def unload(self, slugs: Sequence[str]) -> list[str]:
         """Have models dropped wherever they are; all of them if none is named."""
         return self._client.unload(list(slugs))
-
-    def _loaded(self) -> dict[str, float]:
-        """Seconds that each loaded model has been idle, in the worker that used it last."""
-        idle: dict[str, float] = {}
-        for worker in self._client.stats()["workers"]:
-            for one in worker["shelf"]:
-                seconds = one["idle_seconds"]
-                idle[one["slug"]] = min(seconds, idle.get(one["slug"], seconds))
-        return idle
 
     @cached_property
     def _device(self) -> str:
@@ -413,6 +484,7 @@ class QueueService:
             error_field=job.error_field,
             error_hint=job.error_hint,
             error_step=job.error_step,
+            request=orjson.loads(job.order).get("request", "") if job.idempotency_key else "",
         )
 
     def _output(self, about: dict[str, Any]) -> Output:
@@ -425,6 +497,34 @@ class QueueService:
             part=about.get("name"),
             staged=self._staging.relative(path),
             url=about.get("url"),
+        )
+
+
+def _idle(workers: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Seconds that each loaded model has been idle, in the worker that used it last."""
+    idle: dict[str, float] = {}
+    for worker in workers:
+        for one in worker["shelf"]:
+            seconds = one["idle_seconds"]
+            idle[one["slug"]] = min(seconds, idle.get(one["slug"], seconds))
+    return idle
+
+
+class _Hearing:
+    """News of the queue as the API's events."""
+
+    def __init__(self, news: Subscription) -> None:
+        self._news = news
+
+    def get(self, seconds: float) -> Event | None:
+        """The next one; None when there is none in time."""
+        one = self._news.get(timeout=seconds)
+        return (
+            None
+            if one is None
+            else Event(
+                one.id, one.state, one.number, one.at, one.attempt, one.text, one.progress, one.step
+            )
         )
 
 

@@ -97,6 +97,9 @@ class Settings(BaseModel):
     rules_dir: Path | None = _setting(
         None, "Central rule files, each naming its folder; default <data dir>/rules."
     )
+    presets_dir: Path | None = _setting(
+        None, "Presets of your own, one YAML file each; default <data dir>/presets."
+    )
     device: str = _setting(
         "auto",
         "Compute device: auto, cpu, cuda or cuda:N; auto picks cuda when present.",
@@ -150,6 +153,17 @@ class Settings(BaseModel):
     job_retry_delay_max: Duration = _setting(300.0, "Longest wait before any retry.", ge=0)
     max_upload_bytes: ByteCount = _setting(
         209_715_200, "Cap on uploads, staged results and fetched bodies.", ge=1
+    )
+    mcp_tools: Literal["full", "compact"] = _setting(
+        "full",
+        "Tools that agents see at /v1/mcp: full is one per operation; compact is few enough for "
+        "clients that take only some, and runs every operation through them.",
+    )
+    mcp_inline_bytes: ByteCount = _setting(
+        8 * 2**20,
+        "Result of a tool up to this size comes within the answer (base64); a larger one is "
+        "staged and linked. Also caps what put_file takes.",
+        ge=0,
     )
     max_decoded_bytes: ByteCount = _setting(
         16 * 2**30, "Cap on one sound once decoded (float32), checked while decoding.", ge=2**20
@@ -286,6 +300,11 @@ class Settings(BaseModel):
     def rules(self) -> Path:
         """The folder of central rule files."""
         return self.rules_dir or self.data_dir / "rules"
+
+    @property
+    def presets(self) -> Path:
+        """The folder of presets."""
+        return self.presets_dir or self.data_dir / "presets"
 
     @property
     def worker_count(self) -> int:

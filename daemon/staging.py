@@ -273,7 +273,9 @@ def _is_reserved(name: str) -> bool:
 
 
 def _stored(path: str, facts: os.stat_result) -> StoredFile:
-    return StoredFile(path, facts.st_size, facts.st_mtime)
+    # A file is replaced, never written into: another content is another inode or another time.
+    tag = f"{facts.st_ino:x}-{facts.st_size:x}-{facts.st_mtime_ns:x}"
+    return StoredFile(path, facts.st_size, facts.st_mtime, tag)
 
 
 def _utf8(path: str) -> str:

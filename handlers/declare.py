@@ -95,6 +95,7 @@ CATEGORIES: Mapping[str, str] = {
 
 Hears = tuple[Feature[Any], ...] | Callable[[Any], tuple[Feature[Any], ...]]
 Kind = Literal["audio", "zip", "png", "svg", "midi", "video", "json"]
+Parts = Literal["zip", "stems", "segments"]
 
 
 class Params(BaseModel):
@@ -209,7 +210,10 @@ class Operation:
     route: str
     category: str
     tool: str | None
-    tool_aliases: tuple[str, ...]
+    #: Further names of the tool, each with the defaults that hold only there.
+    tool_aliases: Mapping[str, Mapping[str, Any]]
+    #: How the tool gives several sounds within its reply.
+    tool_parts: Parts
     examples: tuple[Example, ...]
     lane: Lane
     #: Lanes of engines that need another one than `lane`.
@@ -453,7 +457,8 @@ def describe(
     category: str,
     examples: Sequence[Example],
     tool: str | None = "",
-    tool_aliases: Sequence[str] = (),
+    tool_aliases: Mapping[str, Mapping[str, Any]] | None = None,
+    tool_parts: Parts = "zip",
     lane: Lane = "cpu",
     lanes: Mapping[str, Lane] | None = None,
     several: Callable[[Any], bool] | None = None,
@@ -475,7 +480,9 @@ def describe(
         category: one of `CATEGORIES`.
         examples: at least one; each must validate.
         tool: MCP tool name; "" means the function's name, None means no tool.
-        tool_aliases: further names of the tool.
+        tool_aliases: further names of the tool, each with the defaults that hold only there.
+        tool_parts: how the tool gives several sounds within its reply: as one ZIP, or by name
+            as `stems` or `segments`.
         lane: the worker it needs.
         lanes: lanes of engines that need another one.
         several: of a result that is a dict of sounds: whether parameters ask for more than one.
@@ -487,7 +494,7 @@ def describe(
         pipeline: the contract lists it as a pipeline operation.
         batch: usable in `/v1/batch`.
         batch_defaults: defaults that hold only there.
-        mcp_defaults: defaults that hold only for its MCP tool.
+        mcp_defaults: values that its MCP tool takes where a required one is not given.
         version: raise it when the same parameters give other samples.
 
     Raises:
@@ -527,7 +534,8 @@ def describe(
         route=route,
         category=category,
         tool=name if tool == "" else tool,
-        tool_aliases=tuple(tool_aliases),
+        tool_aliases=dict(tool_aliases or {}),
+        tool_parts=tool_parts,
         examples=tuple(examples),
         lane=lane,
         lanes=dict(lanes or {}),

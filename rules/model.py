@@ -16,6 +16,9 @@ A hot folder is any folder with a `rules.yaml`:
         match: {glob: "jingle-*"}
         steps: [loudness, reverse]            # or the bare name
         output: {format: flac, folder: jingles}
+      - name: Voices
+        match: {glob: "voice-*"}
+        steps: [{preset: master-for-spotify}] # a whole chain by its name (see `audiolla presets`)
 
 A central file (`rules/podcast.yaml`) is the same with `folder:` on top, which
 names the hot folder. The first rule that matches is taken.

@@ -168,3 +168,5 @@ class Order(_Plain):
     choose: list[Choice] = Field(default_factory=list)
     #: What kept the rules before them from taking the file, for the message if none fits.
     refusals: list[str] = Field(default_factory=list)
+    #: Hash of the request that it was made of, where its sender may send it again.
+    request: str = ""

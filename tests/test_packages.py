@@ -19,10 +19,13 @@ IMPORTED_AS = {
     "audio-separator": "audio_separator",
     "deepfilterlib": "libdf",
     "deepfilternet": "df",
+    "mcp-types": "mcp_types",
     "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
     "pydantic-core": "pydantic_core",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
+    "typing-extensions": "typing_extensions",
     "uuid-utils": "uuid_utils",
 }
 #: Packages that are never imported: their models are files to us.

@@ -69,8 +69,8 @@ def _show(status: dict[str, Any], settings: Settings) -> None:
 def _from_disk(settings: Settings) -> dict[str, Any]:
     """What can be said without a daemon: which folders there are, and whether their rules hold."""
     from daemon.rulefiles import find_rule_files, read_rules
-    from rules.load import RulesBroken
     from rules.orders import path_to_text
+    from rules.written import RulesBroken
 
     folders: list[dict[str, Any]] = []
     broken: list[dict[str, Any]] = []

@@ -15,11 +15,11 @@ from daemon.commands.outcome import FAILED, OK, Misused, complain
 from daemon.commands.running import probe
 from daemon.rulefiles import check, find_rule_files, read_rules, rule_file
 from daemon.settings import Settings, load
-from rules.load import RulesBroken
 from rules.match import FileFacts, SoundFacts
 from rules.model import FolderRules
 from rules.orders import path_to_text
 from rules.plan import Explanation, explain
+from rules.written import RulesBroken
 
 
 def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:

@@ -14,11 +14,11 @@ from daemon.commands.running import Ended, Task
 from daemon.jobs import new_id
 from daemon.rulefiles import read_rules, rule_file
 from daemon.settings import load
-from rules.load import RulesBroken
 from rules.match import FileFacts
 from rules.model import FolderRules
 from rules.orders import Delivery, Order, path_from_text, path_to_text
 from rules.plan import NoRuleMatches, plan, printable
+from rules.written import RulesBroken
 
 
 def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:

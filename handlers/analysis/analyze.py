@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
 from handlers.artifacts import Result
 from handlers.declare import Example, Params, operation
@@ -30,10 +30,15 @@ _HEARD: dict[str, Feature[Any]] = {
 }
 
 
+_FEATURES = WithJsonSchema(
+    {"anyOf": [{"type": "array", "items": {"type": "string", "enum": list(ALL)}}, {"const": "all"}]}
+)
+
+
 class Analyze(Params):
     """What to find out."""
 
-    features: list[FeatureName] = Field(
+    features: Annotated[list[FeatureName], _FEATURES] = Field(
         _EVERYTHING,
         validate_default=True,
         description="What to measure; only that is computed. `all` for everything.",

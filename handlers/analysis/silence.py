@@ -63,6 +63,8 @@ class Silences(Result):
     duration: Seconds
     threshold_db: DecibelsFS
     min_duration_sec: Seconds
+    #: What was cut out, if anything was.
+    trim_mode: Literal["edges", "all"] | None = None
     trimmed_audio: Blocks | None = None
     marker_file: TextFile | None = None
     plot: Svg | Png | None = None
@@ -81,6 +83,7 @@ def _hears(p: Silence) -> tuple[Feature[Any], ...]:
     category="analysis",
     engines=["silence-detect"],
     hears=_hears,
+    version=2,
     examples=[
         Example("Where are the pauses?", threshold_db=-40, markers="webvtt", plot=True),
         Example("Tighten a talk.", trim_mode="all", threshold_db=-45, keep_sec=0.1),
@@ -115,6 +118,7 @@ def silence(sound: Heard, p: Silence) -> Silences:
         duration=sound.duration,
         threshold_db=p.threshold_db,
         min_duration_sec=p.min_duration_sec,
+        trim_mode=p.trim_mode,
         trimmed_audio=_trimmed(sound, p, loud, silent) if p.trim_mode else None,
         marker_file=marker_file(
             p,

@@ -50,6 +50,7 @@ class Parts(Result):
 @operation(
     route="/v1/audio/split",
     category="editing",
+    tool_parts="segments",
     engines=["silence-detect"],
     examples=[
         Example("Four quarters.", count=4),

@@ -102,7 +102,7 @@ class Drummed(Result):
     route="/v1/midi/drum",
     category="midi",
     tool="drum_pattern",
-    tool_aliases=("midi_drum",),
+    tool_aliases={"midi_drum": {}},
     engines=("midi-compose",),
     examples=[
         Example(

@@ -54,7 +54,7 @@ class Restored(Result):
 @operation(
     route="/v1/audio/restore/{engine}",
     category="restoration",
-    tool_aliases=["denoise"],
+    tool_aliases={"denoise": {"engine": "uvr-denoise"}},
     lane="gpu",
     engines=_ENGINES,
     lends=lambda p: p.model,

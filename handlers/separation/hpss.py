@@ -45,6 +45,7 @@ class Layers(Result):
 @operation(
     route="/v1/audio/separate/hpss",
     category="separation",
+    tool_parts="stems",
     engines=["hpss"],
     examples=[
         Example("Drums apart from the rest; together they are the sound again."),

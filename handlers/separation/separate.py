@@ -85,6 +85,7 @@ class Stems(Result):
     category="separation",
     lane="gpu",
     engines=ENGINES,
+    tool_parts="stems",
     several=lambda p: len(p.wanted) > 1,
     examples=[
         Example("Four stems.", engine="htdemucs"),

@@ -57,6 +57,7 @@ class SoundVideo(Result):
     route="/v1/audio/visualize/video/{mode}",
     category="visualize",
     tool="visualize",
+    mcp_defaults={"mode": "spectrum"},
     engines=["ffmpeg-render"],
     examples=[
         Example("A scrolling spectrogram for a preview.", mode="spectrum", width=320, height=180),

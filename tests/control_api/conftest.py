@@ -1,10 +1,8 @@
-from types import SimpleNamespace
-
 import pytest
 from falcon.testing import TestClient
 
 from control_api.app import create_app
-from tests.control_api.fake import FakeService
+from tests.control_api.fake import FakeService, api_settings, leaving
 
 
 @pytest.fixture
@@ -14,9 +12,9 @@ def service(tmp_path):
 
 @pytest.fixture
 def settings():
-    return SimpleNamespace(auth_token="", max_upload_bytes=10_000)
+    return api_settings(auth_token="", max_upload_bytes=10_000)
 
 
 @pytest.fixture
 def client(service, settings):
-    return TestClient(create_app(service, settings))
+    return TestClient(leaving(create_app(service, settings)))

@@ -2,15 +2,45 @@
 
 import io
 import itertools
+import zlib
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from control_api.errors import WrongState
-from control_api.ports import Health, Job, Output, Removal, StoredFile, Upload
+from control_api.ports import (
+    EngineState,
+    Health,
+    Job,
+    Output,
+    Removal,
+    StoredFile,
+    Upload,
+    Vitals,
+)
+from daemon.settings import Settings
 from daemon.staging import copy_capped, normalized
 from daemon.urls import Policy, without_secrets
+from handlers.engines.registry import engines
 from handlers.errors import NoSuchFile, UnreadableInput
 from rules.orders import Delivery, Remote, SoundRef
+from rules.presets import shipped
+
+
+def leaving(app):
+    """The application behind a server whose clients lose patience after a few looks."""
+
+    def answer(environ, start_response):
+        looks = itertools.count()
+        environ.setdefault("waitress.client_disconnected", lambda: next(looks) > 20)
+        return app(environ, start_response)
+
+    return answer
+
+
+def api_settings(**given):
+    """`control_api.ports.ApiSettings`, as the daemon has them; uploads are small."""
+    return Settings(**{"max_upload_bytes": 10_000, **given})
 
 
 class FakeService:
@@ -19,6 +49,15 @@ class FakeService:
         self.max_upload_bytes = max_upload_bytes
         self.submitted = []
         self.discarded = []
+        #: Events that were, and that will be heard; how many listen.
+        self.log = []
+        self.live = iter(())
+        self.listening = 0
+        self.vital = Vitals({}, (), {"pending": 3}, 1.5, (), (), {}, 1000)
+        #: Idempotency keys and their jobs.
+        self.keys = {}
+        #: Seconds that jobs take.
+        self.patience_needed = 0
         self.all_jobs = {}
         self.stored = {}
         self.healthy = Health(True, "cpu", ())
@@ -31,6 +70,7 @@ class FakeService:
         self.hook_policy = Policy("denylist", (), ("http", "https"))
         #: Webhooks by id.
         self.hooks = {}
+        self.known_presets = list(shipped())
         self._numbers = itertools.count(1)
 
     # -- jobs
@@ -72,9 +112,18 @@ class FakeService:
         target = Path("/staged") / path
         return Delivery(folder=target.parent, name=target.name, exact=True), path
 
+    def staged_name(self, path):
+        return normalized(path)
+
     def submit(self, submission):
+        known = self.keys.get(submission.key)
+        if known is not None:
+            return known
         self.submitted.append(submission)
         self.all_jobs[submission.id] = self._ended(submission)
+        if submission.key is not None:
+            self.keys[submission.key] = submission.id
+        return submission.id
 
     def _ended(self, submission):
         step = submission.order.steps[-1]
@@ -84,15 +133,20 @@ class FakeService:
             "started_at": 101.0,
             "completed_at": 103.5,
             "endpoint": submission.endpoint,
-            "ops": (step.op,),
+            "ops": tuple(s.op for s in submission.order.steps),
             "webhook_url": submission.webhook_url,
+            "request": submission.order.request,
         }
         if isinstance(self.outcome, Exception):
-            about |= {"error_kind": type(self.outcome).__name__, "error": str(self.outcome)}
+            about |= {
+                "error_kind": type(self.outcome).__name__,
+                "error": str(self.outcome),
+                "error_step": self.outcome.step,
+            }
             return Job(status="failed", **about)
         delivery = submission.order.delivery
         outputs = []
-        if delivery is not None:
+        if delivery is not None and delivery.sound != "changed":
             staged = delivery.folder.is_relative_to("/staged")
             path = delivery.folder / delivery.name
             if not staged:
@@ -107,13 +161,18 @@ class FakeService:
         return Job(
             status="completed",
             descriptor=self.outcome,
-            steps=[{"step": 0, "op": step.op, "params": step.params, "result": self.outcome}],
+            steps=[
+                {"step": number, "op": s.op, "params": s.params, "result": self.outcome}
+                for number, s in enumerate(submission.order.steps)
+            ],
             outputs=outputs,
             output_format=delivery.encoding.format if delivery else None,
             **about,
         )
 
-    def wait(self, job_id, gone):
+    def wait(self, job_id, gone, seconds=None):
+        if seconds is not None and self.patience_needed > seconds:
+            raise TimeoutError
         return self.all_jobs[job_id]
 
     def discard(self, job_id):
@@ -122,8 +181,11 @@ class FakeService:
     def job(self, job_id):
         return self.all_jobs.get(job_id)
 
-    def jobs(self, status, limit):
-        return [j for j in self.all_jobs.values() if status in (None, j.status)][-limit:]
+    def jobs(self, status, limit, *, before=""):
+        found = list(self.all_jobs.values())
+        if before:
+            found = found[: [j.id for j in found].index(before)]
+        return [j for j in found if status in (None, j.status)][-limit:]
 
     def remove(self, job_id):
         job = self.all_jobs.get(job_id)
@@ -155,6 +217,27 @@ class FakeService:
 
     def redeliver(self, webhook_id):
         return webhook_id in self.hooks
+
+    def events(self, job_id, after, limit):
+        found = [e for e in self.log if e.number > after and job_id in (None, e.job_id)]
+        return found[:limit]
+
+    @contextmanager
+    def listen(self):
+        self.listening += 1
+        try:
+            yield self
+        finally:
+            self.listening -= 1
+
+    def get(self, seconds):
+        return next(self.live, None)
+
+    def vitals(self):
+        return self.vital
+
+    def presets(self):
+        return self.known_presets
 
     def engines(self):
         return list(self.shelf.values())
@@ -188,7 +271,8 @@ class FakeService:
         path = normalized(path)
         if path not in self.stored:
             raise NoSuchFile(f"no file {path!r} in the staging area")
-        return io.BytesIO(self.stored[path]), StoredFile(path, len(self.stored[path]), 0.5)
+        data = self.stored[path]
+        return io.BytesIO(data), StoredFile(path, len(data), 0.5, f"{zlib.crc32(data):x}")
 
     def delete_file(self, path):
         path = normalized(path)
@@ -198,3 +282,8 @@ class FakeService:
 
     def health(self):
         return self.healthy
+
+
+def all_ready():
+    """Every engine as one that can run."""
+    return {slug: EngineState(engine, None, None) for slug, engine in engines().items()}

@@ -1,21 +1,25 @@
-from types import SimpleNamespace
+import re
 
 import pytest
 from falcon.testing import TestClient
 
 from control_api.app import all_routes, create_app
 from control_api.errors import STATUS, status_of
+from control_api.mcp.door import Door
 from control_api.ports import Health
+from handlers import errors
 from handlers.declare import CATEGORIES
 from handlers.errors import all_kinds
 from handlers.registry import operations
+from tests.control_api.fake import api_settings
+from tests.control_api.requests import multipart
 
 TOKEN = "geheim-\u00e9\u65e5"
 
 
 @pytest.fixture
 def locked(service):
-    settings = SimpleNamespace(auth_token=TOKEN, max_upload_bytes=1000)
+    settings = api_settings(auth_token=TOKEN, max_upload_bytes=1000)
     return TestClient(create_app(service, settings))
 
 
@@ -146,7 +150,9 @@ def test_the_catalogue_has_the_17_categories_and_every_operation(client):
 
 
 def test_the_catalogue_lists_only_what_exists(client, service):
-    routes = {(route.method, route.path) for route in all_routes(service)}
+    routes = {
+        (route.method, route.path) for route in all_routes(service, Door(service, api_settings()))
+    }
     catalog = client.simulate_get("/v1/catalog").json
 
     for category in catalog["categories"]:
@@ -156,3 +162,41 @@ def test_the_catalogue_lists_only_what_exists(client, service):
             answer = client.simulate_request(endpoint["method"], path)
             assert "nothing at" not in answer.text
             assert answer.status_code != 405
+
+
+# -- problem details -----------------------------------------------------------------------------
+def test_a_refusal_says_its_kind_around_the_detail(client):
+    answer = client.simulate_get("/v1/jobs/none", headers={"X-Request-Id": "my-7"})
+
+    assert answer.json == {
+        "type": "urn:audiolla:problem:unknown-job",
+        "title": "No job has this id",
+        "status": 404,
+        "detail": "there is no job 'none'",
+        "request_id": "my-7",
+    }
+    assert answer.headers["x-request-id"] == "my-7"
+
+
+def test_what_the_framework_refuses_has_the_same_shape(client):
+    answer = client.simulate_get("/none")
+
+    told = answer.json
+    assert (told["type"], told["title"], told["status"]) == ("about:blank", "Not Found", 404)
+    assert "/none" in told["detail"]
+    assert told["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 65, "é", "a\r\nb"])
+def test_an_id_that_is_none_is_not_repeated(client, sent):
+    answer = client.simulate_get("/v1/jobs", headers={"X-Request-Id": sent})
+    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+def test_a_failed_job_is_named_beside_its_error(client, service):
+    service.outcome = errors.CannotProcess("too quiet", hint="turn it up")
+    answer = client.simulate_post("/v1/audio/reverse", **multipart(("file", "a.wav", b"x")))
+
+    assert answer.status_code == 400
+    assert answer.json["job_id"] == service.submitted[0].id
+    assert answer.json["title"].startswith("The sound is readable")

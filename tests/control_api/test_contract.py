@@ -17,7 +17,12 @@ from tests.control_api.requests import multipart
 CONTRACT = Path(__file__).parents[1] / "contract"
 SOUND = ("file", "a.wav", b"RIFF")
 #: What may be left out although the contract has it required: told by what else is given.
-TOLD = {("master", "mode"), ("noise_reduce", "engine"), ("normalize", "target_lufs")}
+TOLD = {
+    ("enhance", "engine"),
+    ("master", "mode"),
+    ("noise_reduce", "engine"),
+    ("normalize", "target_lufs"),
+}
 
 
 @cache
@@ -63,7 +68,8 @@ def in_form(op, params):
 
 def route(op):
     """The operation's route, filled in from its example."""
-    return op.route.format(**{name: op.examples[0].params[name] for name in op.path_params})
+    params = op.read_params(op.examples[0].params, strict=True)
+    return op.route.format(**{name: getattr(params, name) for name in op.path_params})
 
 
 def as_text(params):

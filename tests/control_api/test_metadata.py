@@ -2,7 +2,6 @@
 
 import base64
 import io
-from types import SimpleNamespace
 
 import pytest
 from falcon.testing import TestClient
@@ -13,6 +12,7 @@ from control_api.app import create_app
 from handlers.artifacts import Metadata
 from handlers.codecs.formats import encoding
 from handlers.codecs.writer import write_sound
+from tests.control_api.fake import api_settings
 from tests.control_api.requests import multipart
 from tests.control_api.test_reports import Service
 from tests.handlers.codecs.tools import music
@@ -46,7 +46,7 @@ def song(tmp_path):
 
 @pytest.fixture
 def ask(service, song):
-    client = TestClient(create_app(service, SimpleNamespace(auth_token="", max_upload_bytes=10**7)))
+    client = TestClient(create_app(service, api_settings(auth_token="", max_upload_bytes=10**7)))
 
     def asking(*, body=None, **fields):
         if body is not None:

@@ -18,7 +18,7 @@ from handlers.artifacts import Blocks, Midi, Png, Result
 from handlers.declare import Example, Params, describe
 from handlers.hearing import Heard
 from rules.orders import path_from_text
-from tests.control_api.fake import FakeService
+from tests.control_api.fake import FakeService, api_settings
 from tests.control_api.requests import multipart
 from tests.sounds import read_sound, tone, write_wav
 
@@ -116,7 +116,7 @@ def ask(service, tmp_path, monkeypatch):
     }
     for module in ("control_api.app", "control_api.replies", "handlers.registry"):
         monkeypatch.setattr(f"{module}.operations", lambda: known)
-    settings = SimpleNamespace(auth_token="", max_upload_bytes=10**6)
+    settings = api_settings(auth_token="", max_upload_bytes=10**6)
     client = TestClient(create_app(service, settings))
     sound = write_wav(tone(seconds=0.1, rate=8000), tmp_path / "x.wav").read_bytes()
 

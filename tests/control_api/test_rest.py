@@ -549,3 +549,23 @@ def test_how_a_song_is_played_travels_in_the_query(client, service):
     (step,) = service.submitted[-1].order.steps
     assert step.params["gain"] == 0.8
     assert step.items["fonts"][0].settings == {"name": "s.sf2"}
+
+
+@pytest.mark.parametrize("text", ["3.0", "3", "3e0"])
+def test_a_number_without_fraction_is_whole_however_it_is_written(client, service, text):
+    service.stored["a.wav"] = b"x"
+    body = f'{{"file_path": "a.wav", "count": {text}}}'
+    answer = client.simulate_post(
+        "/v1/audio/loop", body=body, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("depth", [200, 900, 1020, 5000])
+def test_json_that_is_nested_deeply_is_refused_or_read(client, depth):
+    body = '{"steps": ' + "[" * depth + "]" * depth + "}"
+    answer = client.simulate_post(
+        "/v1/pipeline", body=body, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert detail(answer)

@@ -4,12 +4,12 @@ import json
 import socket
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 
 from control_api.app import create_app, serve
 from control_api.server import _Listener, _Parser
+from tests.control_api.fake import api_settings
 
 TOKEN = "geheim"
 AUTH = f"Authorization: Bearer {TOKEN}\r\n"
@@ -46,7 +46,7 @@ class Connection:
 
 @pytest.fixture
 def server(service, tmp_path):
-    settings = SimpleNamespace(auth_token=TOKEN, max_upload_bytes=10_000)
+    settings = api_settings(auth_token=TOKEN, max_upload_bytes=10_000)
     server = serve(create_app(service, settings), settings, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -241,7 +241,7 @@ def test_and_its_connection_is_closed(server, connect, monkeypatch):
 def test_a_client_that_hangs_up_is_noticed_by_whoever_works_for_it(connect, service):
     waiting, noticed = threading.Event(), threading.Event()
 
-    def wait(job_id, gone):
+    def wait(job_id, gone, seconds=None):
         waiting.set()
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
@@ -270,7 +270,7 @@ def test_many_who_wait_leave_room_for_the_others(connect, service, monkeypatch):
     release = threading.Event()
     waiting = threading.Semaphore(0)
 
-    def wait(job_id, gone):
+    def wait(job_id, gone, seconds=None):
         waiting.release()
         release.wait(10)
         return service.all_jobs[job_id]
@@ -303,7 +303,7 @@ def test_many_who_wait_leave_room_for_the_others(connect, service, monkeypatch):
 
 
 def test_a_taken_port_is_an_error_at_once(server, service):
-    settings = SimpleNamespace(auth_token="", max_upload_bytes=10)
+    settings = api_settings(auth_token="", max_upload_bytes=10)
 
     with pytest.raises(OSError, match="in use"):
         serve(create_app(service, settings), settings, "127.0.0.1", server.port)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import soundfile
+import yaml
 
 from daemon.cli import COMMANDS, main
 from daemon.commands import running
@@ -306,3 +307,43 @@ def test_a_file_that_no_rule_takes_is_a_failure(data, hot, tmp_path, capsys):
 
     assert called("run", hot, other) == 1
     assert "no rule takes" in capsys.readouterr().err
+
+
+def test_presets_are_listed_and_shown_as_their_file_has_them(data, capsys):
+    (data / "presets").mkdir(parents=True)
+    (data / "presets" / "mine.yaml").write_text("name: mine\nsteps: [reverse, none]")
+
+    assert called("presets", "list") == 0
+    told = capsys.readouterr()
+    assert "multiband_compress > normalize" in told.out
+    assert "mine cannot run: step 1 (none): unknown op" in told.err
+    assert called("presets", "show", "vocal-cleanup") == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert [step["op"] for step in shown["steps"]] == ["restore", "restore", "deess", "fx"]
+    assert called("presets", "show", "none") == 2
+
+
+# -- an agent on this machine ---------------------------------------------------------------------
+def test_an_agent_has_the_tools_over_standard_input_and_output(data):
+    import asyncio
+
+    from mcp import Client
+    from mcp.client.stdio import StdioServerParameters
+
+    command = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "daemon.cli", "mcp", "--tools", "compact", "--data-dir", str(data)],
+    )
+
+    async def ask():
+        async with Client(command) as client:
+            tools = {tool.name for tool in (await client.list_tools()).tools}
+            given = {"name": "midi_drum", "arguments": {"pattern": {"kick": [1, 0, 1, 0]}}}
+            return tools, await client.call_tool("run_operation", given)
+
+    tools, answer = asyncio.run(asyncio.wait_for(ask(), 60))
+    assert "find_operation" in tools
+    assert not answer.is_error, answer.content
+    staged = data / "files" / answer.structured_content["path"]
+    assert staged.read_bytes().startswith(b"MThd")
+    assert not (data / "run" / "dispatcher.sock").exists()

@@ -15,8 +15,9 @@ from daemon.settings import Settings
 from handlers.codecs.formats import Encoding
 from handlers.errors import BadParameter, Cancelled
 from handlers.registry import find
-from rules.load import RulesBroken, Surroundings, load_rules
+from rules.load import Surroundings, load_rules
 from rules.orders import Delivery, Order, SoundRef, StepOrder
+from rules.written import RulesBroken
 from tests.control_api.fake import FakeService
 from tests.handlers.engines import tiny
 from tests.sounds import noise, write_wav

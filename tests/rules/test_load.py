@@ -4,10 +4,13 @@ from pathlib import Path
 import pytest
 
 import rules.model
-from rules.load import MAX_BYTES, RulesBroken, Surroundings, load_rules
+from rules.load import Surroundings, load_rules
 from rules.model import INPUT, FolderText
+from rules.presets import shipped
+from rules.written import MAX_BYTES, RulesBroken
 
 HOT = Path("/hot/podcast")
+PRESETS = {preset.name: preset for preset in shipped()}
 
 
 def load(text, *, is_file=lambda _: True, **around):
@@ -51,8 +54,8 @@ def test_the_examples_of_the_format_load():
     text = rules.model.__doc__
     blocks = re.findall(r"\n\n((?:    .*\n?|\n)+)", text)
     assert len(blocks) == 2
-    found = load(re.sub(r"(?m)^    ", "", blocks[0]))
-    assert [rule.name for rule in found.rules] == ["Long takes", "Jingles"]
+    found = load(re.sub(r"(?m)^    ", "", blocks[0]), preset=PRESETS.get)
+    assert [rule.name for rule in found.rules] == ["Long takes", "Jingles", "Voices"]
     assert found.rules[0].output.encoding.bitrate == 192
     assert found.rules[1].output.encoding.bitrate is None
     assert found.rules[1].output.folder == HOT / "jingles"
@@ -225,3 +228,25 @@ def test_a_soundfont_lies_beside_the_rules():
     (step,) = steps("   - midi_render: {soundfont_path: strings.sf2}")
     (item,) = step.items["fonts"]
     assert item.sound.path == HOT / "strings.sf2"
+
+
+# -- presets ---------------------------------------------------------------------------------------
+def test_a_preset_is_all_of_its_steps_in_their_place():
+    text = "rules:\n - steps: [reverse, {preset: master-for-spotify}, reverse]"
+    rule = load(text, preset=PRESETS.get).rules[0]
+
+    assert [s.op for s in rule.steps] == ["reverse", "multiband_compress", "normalize", "reverse"]
+    assert rule.steps[2].params == {"target_lufs": -14}
+
+
+@pytest.mark.parametrize("name", ["none-such", 3])
+def test_a_preset_that_is_not_there_is_told_with_its_line(name):
+    (told,) = problems(f"rules:\n - steps:\n   - reverse\n   - preset: {name}", preset=PRESETS.get)
+    assert told.startswith("/hot/podcast/rules.yaml:4: rule 1, step 2: there is no preset")
+
+
+def test_what_does_not_fit_in_a_preset_is_told_where_the_preset_is_named():
+    text = "rules:\n - steps:\n   - hpss\n   - preset: master-for-spotify"
+    (told,) = problems(text, preset=PRESETS.get)
+    assert ":4: rule 1, step 2" in told
+    assert "needs one sound" in told

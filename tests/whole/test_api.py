@@ -191,3 +191,72 @@ def test_a_sound_is_no_midi_file(daemon, take, operation):
     status, body = curl(daemon, f"/v1/midi/{operation}", "-F", f"file=@{take}")
     assert status == 400
     assert "MThd" in json.loads(body)["detail"]
+
+
+def test_a_preset_of_ones_own_runs_like_those_shipped(daemon, take, tmp_path):
+    presets = daemon.data / "presets"
+    presets.mkdir(exist_ok=True)
+    (presets / "backwards.yaml").write_text(
+        "name: backwards\nsteps: [reverse, {normalize: {target_lufs: -20}}]"
+    )
+    out = tmp_path / "back.flac"
+    said = ["-F", f"file=@{take}", "-F", "output_format=flac", "-o", out]
+
+    assert curl(daemon, "/v1/presets/backwards", *said)[0] == 200
+    assert soundfile.info(out).format == "FLAC"
+    assert ffmpeg_loudness(out).integrated == pytest.approx(-20, abs=0.3)
+
+
+def test_a_pipeline_tells_its_steps_and_which_of_them_failed(daemon, take, tmp_path):
+    steps = [
+        {"op": "trim", "params": {"end_sec": 1}},
+        {"op": "normalize", "params": {"target_lufs": -20}},
+    ]
+    said = ["-F", f"file=@{take}", "-F", f"steps={json.dumps(steps)}", "-F", "output_path=p.wav"]
+    status, body = curl(daemon, "/v1/pipeline", *said)
+    told = json.loads(body)
+    assert (status, told["path"]) == (200, "p.wav")
+    assert [s["op"] for s in told["steps"]] == ["trim", "normalize"]
+    assert told["steps"][1]["result"]["loudness_lufs"] == pytest.approx(-20, abs=0.2)
+
+    silence = write_wav(tone(1000, seconds=1, peak_db=-200), tmp_path / "silence.wav")
+    said[1] = f"file=@{silence}"
+    status, body = curl(daemon, "/v1/pipeline", *said)
+    assert status == 400
+    assert json.loads(body)["detail"].startswith("step 1 (normalize): ")
+
+
+def test_a_batch_works_on_staged_files_and_tells_each_result(daemon, take):
+    curl(daemon, "/v1/files/work/track.wav", "-T", take)
+    entries = [
+        {
+            "op": "trim",
+            "file_path": "work/track.wav",
+            "output_path": "work/chorus.wav",
+            "start_sec": 1,
+        },
+        {"op": "speed", "file_path": "work/none.wav", "speed": 2},
+        {"op": "reverse", "file_path": "work/chorus.wav", "output_path": "work/reversed.wav"},
+    ]
+    spec = ["-H", "Content-Type: application/json", "-d", json.dumps(entries)]
+    status, body = curl(daemon, "/v1/batch", *spec)
+
+    first, second, third = json.loads(body)["results"]
+    assert (status, first["status"], third["status"]) == (200, "ok", "ok")
+    assert "work/none.wav" in second["error"]
+    staged = {f["path"]: f["size"] for f in daemon.get("/v1/files")["files"]}
+    assert staged["work/reversed.wav"] == staged["work/chorus.wav"] == first["size"]
+
+
+def test_a_plan_leaves_nothing_behind(daemon, take):
+    before = len(daemon.get("/v1/jobs")["jobs"])
+    said = ["-F", f"file=@{take}", "-F", "plan=true", "-F", "output_path=planned/deep/a.wav"]
+    status, body = curl(daemon, "/v1/presets/master-for-spotify", *said)
+
+    plan = json.loads(body)
+    assert (status, plan["ready"]) == (200, True)
+    assert [s["lane"] for s in plan["steps"]] == ["cpu", "cpu"]
+    assert len(daemon.get("/v1/jobs")["jobs"]) == before
+    assert not (daemon.data / "files" / "planned").exists()
+    results = daemon.data / "results"
+    assert [p for p in results.rglob("*") if p.is_file()] == []

@@ -35,6 +35,7 @@ PIECE = one_after_another(
 def test_silences_are_found_to_the_sample(size):
     report = found(PIECE, size).descriptor()
     assert report == {
+        "trim_mode": None,
         "silent_ranges": [
             {"start_sec": 0.3, "end_sec": 1.0, "duration_sec": 0.7},
             {"start_sec": 1.5, "end_sec": 2.1, "duration_sec": 0.6},

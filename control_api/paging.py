@@ -1,0 +1,56 @@
+"""Lists in pages: `limit`, an opaque `cursor`, and where the next page is.
+
+Source: RFC 8288 (`Link: <...>; rel="next"`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import falcon
+
+from handlers.errors import BadParameter, MistypedParameter
+
+MAX_LIMIT = 10_000
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a client asks for."""
+
+    limit: int | None
+    #: Where the page before ended; "" for the first one.
+    cursor: str
+
+
+def page_of(req: falcon.Request) -> Page:
+    """The page that a request wants.
+
+    Raises:
+        MistypedParameter, BadParameter: limit is no number, or out of range; the cursor is none
+            that was given out.
+    """
+    text = req.get_param("limit") or ""
+    limit = None
+    if text:
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise MistypedParameter(f"limit = {text!r} is not a whole number", field="limit")
+        limit = int(text)
+        if not 1 <= limit <= MAX_LIMIT:
+            raise BadParameter(f"limit = {text} is outside 1..{MAX_LIMIT}", field="limit")
+    given = req.get_param("cursor") or ""
+    try:
+        cursor = base64.urlsafe_b64decode(given.encode() + b"==").decode()
+    except (binascii.Error, UnicodeError):
+        raise BadParameter("cursor is none that this server gave out", field="cursor") from None
+    return Page(limit, cursor)
+
+
+def link_next(req: falcon.Request, resp: falcon.Response, end: str) -> None:
+    """Say where the next page is: the one after the entry `end`."""
+    cursor = base64.urlsafe_b64encode(end.encode()).decode().rstrip("=")
+    query = {k: v for k, v in req.params.items() if isinstance(v, str)} | {"cursor": cursor}
+    resp.append_header("Link", f'<{req.path}?{urlencode(query)}>; rel="next"')
