@@ -99,6 +99,7 @@ class Shelf:
         self._changed = changed
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.RLock()
+        self._loading = False
         #: Resident bytes that evictions did not give back.
         self.kept_back = 0
 
@@ -120,7 +121,8 @@ class Shelf:
     def spent(self) -> str:
         """Why this process is worth replacing: what libraries keep of models; "" if it is not."""
         with self._lock:
-            if self._entries or self.kept_back <= _KEPT_AT_MOST:
+            # While one makes room for another, the process is needed.
+            if self._entries or self._loading or self.kept_back <= _KEPT_AT_MOST:
                 return ""
             return f"{self.kept_back / 2**20:.0f} MiB of evicted engines are still in use"
 
@@ -159,9 +161,10 @@ class Shelf:
         raise_unready(engine, self._models, device=self.device, enabled=self._enabled)
         assert engine.load is not None
         files = self._models.located(engine)
-        self._make_room(engine.memory)
-        before = resident()
+        self._loading = True
         try:
+            self._make_room(engine.memory)
+            before = resident()
             model = engine.load(files, self.device)
         except (AudiollaError, MemoryError):
             raise
@@ -171,6 +174,8 @@ class Shelf:
                 f"engine {engine.slug} could not be loaded: {type(wrong).__name__}: {wrong}",
                 hint=f"audiolla models verify {engine.slug}",
             ) from wrong
+        finally:
+            self._loading = False
         entry = _Entry(engine, model, self._clock(), took=max(resident() - before, 0))
         self._entries[engine.slug] = entry
         return entry

@@ -198,6 +198,26 @@ def test_memory_that_a_library_keeps_is_noticed(models, clock):
     assert shelf.kept_back > 100 * 2**20
 
 
+def test_a_process_that_keeps_what_engines_took_is_spent_once_all_are_gone(models, clock):
+    hoard = []
+
+    def load(files, device):
+        hoard.append(np.random.default_rng(0).random(16 * 2**20))
+        return object()
+
+    said = []
+    more = [engine(slug, folder="echo", load=load, memory=600) for slug in ("a", "b")]
+    shelf = shelf_with(models, clock, *more, budget=700, changed=lambda _: said.append(shelf.spent))
+    for slug in ("a", "b"):
+        with shelf.borrow(slug):
+            pass
+    # `a` made room for `b`; the process was needed all the while.
+    assert slugs(shelf) == ["b"]
+    assert said == [""] * len(said)
+    shelf.evict("b")
+    assert "MiB of evicted engines" in said[-1]
+
+
 def test_every_change_is_told(models, clock):
     told = []
     shelf = shelf_with(
