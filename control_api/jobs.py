@@ -6,11 +6,14 @@ from typing import Any
 
 import falcon
 
-from control_api.errors import UnknownJob
+from control_api.errors import UnknownJob, WrongState, error_of_job
 from control_api.paging import link_next, page_of
 from control_api.ports import Job, Service
 from control_api.replies import answer_json, job_object
 from control_api.routes import Route
+from control_api.serving import send_file
+from control_api.wire import attachment
+from handlers.errors import NoSuchFile
 
 DEFAULT_LIMIT = 1000
 
@@ -31,6 +34,9 @@ def routes(service: Service) -> list[Route]:
     def get_job(_: falcon.Request, resp: falcon.Response, job_id: str) -> None:
         answer_json(resp, job_object(found(service, job_id)))
 
+    def get_result(req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
+        _send_result(req, resp, found(service, job_id))
+
     def delete_job(_: falcon.Request, resp: falcon.Response, job_id: str) -> None:
         answer_json(resp, removed(service, job_id))
 
@@ -42,6 +48,7 @@ def routes(service: Service) -> list[Route]:
     return [
         Route("GET", "/v1/jobs", "jobs", "List jobs, oldest first.", list_jobs),
         Route("GET", "/v1/jobs/{job_id}", "jobs", "Look at one job.", get_job),
+        Route("GET", "/v1/jobs/{job_id}/result", "jobs", "Fetch what a job made.", get_result),
         Route(
             "DELETE",
             "/v1/jobs/{job_id}",
@@ -59,6 +66,32 @@ def routes(service: Service) -> list[Route]:
             scope="run",
         ),
     ]
+
+
+def _send_result(req: falcon.Request, resp: falcon.Response, job: Job) -> None:
+    """Answer with what somebody who had waited would have got.
+
+    Raises:
+        WrongState: the job has not ended.
+        NoSuchFile: its file was fetched, or deleted, since.
+    """
+    if not job.ended:
+        raise WrongState(f"job {job.id} is {job.status}; its result is there once it has completed")
+    if job.status != "completed":
+        raise error_of_job(job)
+    # Files of folders and of the command lie where their owner wanted them.
+    ours = [o for o in job.outputs if o.url is None] if job.source in ("rest", "mcp") else []
+    output = next((o for o in ours if o.role == "sound"), ours[0] if ours else None)
+    if output is None:
+        answer_json(resp, job_object(job)["result"])
+        return
+    try:
+        file = output.path.open("rb")
+    except FileNotFoundError:
+        raise NoSuchFile(f"the result of job {job.id} is not there any more") from None
+    resp.content_type = output.media_type
+    resp.set_header("Content-Disposition", attachment(output.path.name))
+    send_file(req, resp, file, output.size, tag=f"{job.id}-{output.size:x}")
 
 
 def found(service: Service, job_id: str) -> Job:

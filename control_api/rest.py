@@ -115,7 +115,8 @@ def accepted(resp: falcon.Response, job_id: str) -> None:
     """Answer with a job that is on the queue."""
     where = f"/v1/jobs/{job_id}"
     resp.set_header("Location", where)
-    answer_json(resp, {"job_id": job_id, "status": "pending", "status_url": where}, 202)
+    urls = {"status_url": where, "result_url": f"{where}/result"}
+    answer_json(resp, {"job_id": job_id, "status": "pending", **urls}, 202)
 
 
 def _check_same(job: Job | None, submission: Submission, resp: falcon.Response) -> None:

@@ -54,6 +54,7 @@ class Submitted(TypedDict):
     job_id: str
     status: Literal["pending"]
     status_url: str
+    result_url: str
 
 
 class Submission(TypedDict):
@@ -359,6 +360,9 @@ _PAGE = {
     "cursor": Annotated[str, Field(description="From the Link of the page before.")],
 }
 
+#: Those that a job may have ended with.
+_OF_A_JOB = (400, 404, 409, 413, 415, 422, 507)
+
 SHAPES: Mapping[str, Shape] = {
     "GET /healthz": Shape(Health),
     "GET /v1/engines": Shape(Engines),
@@ -389,6 +393,7 @@ SHAPES: Mapping[str, Shape] = {
     "GET /readyz": Shape(Readiness),
     "GET /metrics": Shape(bytes, media="text/plain"),
     "GET /v1/jobs/{job_id}": Shape(JobObject, errors=(404,)),
+    "GET /v1/jobs/{job_id}/result": Shape(bytes, errors=(*_OF_A_JOB, 416), parts=True),
     "DELETE /v1/jobs/{job_id}": Shape(RemovedJob, errors=(404,)),
     "POST /v1/jobs/{job_id}/retry": Shape(Submission, status=202, errors=(404, 409)),
     "GET /v1/folders": Shape(_ANY),

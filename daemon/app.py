@@ -74,9 +74,9 @@ def serve(settings: Settings) -> int:
     listening = threading.Thread(target=server.run, name="api", daemon=True)
     listening.start()
     dispatcher.hire()
-    door.start()
     print(f"audiolla listens at {announce(settings, server.port)}", flush=True)
     print(f"hot folders: {settings.folders}", file=sys.stderr, flush=True)
+    door.start()  # seconds of imports, which whoever was told that we listen need not wait for
     stopping.wait()
     log.info("draining: running jobs have %g s", settings.drain_timeout)
     # The folders and the API live until the last job has ended: originals are moved to where

@@ -1,9 +1,14 @@
 """What holds for every test."""
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Hundreds of processes are started here: as where audiolla is installed, they read bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The small models of the tests gain nothing from threads, and the cores are shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

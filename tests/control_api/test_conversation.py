@@ -2,6 +2,8 @@
 
 import pytest
 
+from control_api.ports import Job, Output
+
 
 def trim(client, headers=None, data=b"RIFF", **query):
     return client.simulate_post(
@@ -39,6 +41,30 @@ def test_a_result_that_does_not_come_in_time_is_a_job(client, service):
     assert answer.status_code == 202
     assert answer.json["job_id"] == submission.id
     assert submission.id not in service.discarded  # it is still at work
+
+    later = client.simulate_get(answer.json["result_url"], headers={"Range": "bytes=1-3"})
+    assert (later.status_code, later.content) == (206, b"esu")
+    assert later.headers["content-type"] == "audio/wav"
+    assert client.simulate_get(answer.json["result_url"]).content == b"result"  # as often as wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("running", 409), ("cancelled", 409), ("completed", 200)]
+)
+def test_a_result_is_there_once_its_job_has_completed(client, service, status, expected):
+    service.all_jobs["a"] = Job(
+        "a", status, 1.0, ops=("info",), steps=[{"step": 0, "op": "info", "result": {"rate": 1}}]
+    )
+    answer = client.simulate_get("/v1/jobs/a/result")
+    assert answer.status_code == expected
+    assert status != "completed" or answer.json == {"rate": 1}
+
+
+def test_the_files_of_a_folder_are_not_fetched_here(client, service, tmp_path):
+    (tmp_path / "b.wav").write_bytes(b"theirs")
+    output = Output(tmp_path / "b.wav", 6, "sound", "audio/wav")
+    service.all_jobs["b"] = Job("b", "completed", 1.0, source="folder", outputs=[output])
+    assert b"theirs" not in client.simulate_get("/v1/jobs/b/result").content
 
 
 @pytest.mark.parametrize("wish", ["handling=strict", "wait=soon", "wait", ";;,,=", "wait=-1"])

@@ -446,6 +446,7 @@ def test_an_async_job_is_answered_at_once(client, service):
         "job_id": job_id,
         "status": "pending",
         "status_url": f"/v1/jobs/{job_id}",
+        "result_url": f"/v1/jobs/{job_id}/result",
     }
     (submission,) = service.submitted
     assert submission.background

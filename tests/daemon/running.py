@@ -38,9 +38,9 @@ class Running:
         """Submit jobs and give their ids."""
         return [submitted.id for submitted in self.client.submit(jobs)]
 
-    def run(self, new):
+    def run(self, new, seconds=PATIENCE):
         """Submit a job and give it back when it has ended."""
-        return self.client.submit_and_wait(new, PATIENCE)
+        return self.client.submit_and_wait(new, seconds)
 
     def workers(self, lane="cpu"):
         return [w for w in self.client.stats()["workers"] if w["lane"] == lane]

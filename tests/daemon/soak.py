@@ -35,6 +35,9 @@ WORK = [
     ("trim", {"end_sec": 0.5}, 1),
 ]
 
+#: Seconds: the first job of an engine may have to read torch from a cold disk.
+_COLD = 180.0
+
 
 @dataclass
 class Story:
@@ -71,7 +74,8 @@ def soak(folder, jobs, seed, budget=2**30):
             delivery = Delivery(folder=out, reports=False, sound="changed")
             chain = Order(sound=sound, steps=[step], delivery=delivery).model_dump_json()
             lane = find(op).lane_for(params)
-            done = queue.run(NewJob(order=chain, source="cli", endpoint="/soak", lane=lane))
+            new = NewJob(order=chain, source="cli", endpoint="/soak", lane=lane)
+            done = queue.run(new, _COLD)
             if done.state != "completed" or done.attempt != 1:
                 story.wrong.append(f"{number} {op} {params}: {done.state}, {done.error}")
             elif len(written := list(out.glob("*"))) != files or not all(

@@ -11,7 +11,7 @@ from typing import Any
 
 from handlers.engines.declare import Engine
 from handlers.engines.files import Models
-from handlers.engines.registry import find_engine
+from handlers.engines.registry import engines, find_engine
 from handlers.engines.running import Batches
 from handlers.engines.shelf import Lent, Shelf
 from handlers.engines.torchaudio_part import importable
@@ -148,7 +148,7 @@ class Shelves:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._made: set[str] = set()
-        self._shelf = shelf(root, *MAKERS)
+        self._shelf = shelf(root, *engines())
 
     def borrow(self, slug: str) -> Any:
         """The model of an engine."""
