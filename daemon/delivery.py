@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from daemon.delivering.replaced import keep_replaced
 from daemon.execution import Context, Intent, Placement
 from daemon.moves import fsync_folder, place
 from handlers.artifacts import File, FileCopy, Video
@@ -39,6 +40,8 @@ class Draft:
     #: What the job's result says of this file.
     about: dict[str, Any] = field(default_factory=dict)
     number: int = 1
+    #: Where a file is kept whose name this one takes over.
+    keep: Path | None = None
 
     @property
     def final(self) -> Path:
@@ -46,13 +49,38 @@ class Draft:
         return self.wanted.with_name(numbered(self.wanted.name, self.number))
 
 
+@dataclass
+class Note:
+    """A file that tells of the others: written when their names are known, told of by its key."""
+
+    key: str
+    draft: Draft
+    #: Makes its content from the job's result.
+    told: Callable[[dict[str, Any]], bytes]
+
+
 class Drafts:
     """The files of one job while they are written; on a failure none is left behind."""
 
     def __init__(
-        self, job: str, folder: Path, *, replace: bool, max_bytes: int | None = None
+        self,
+        job: str,
+        folder: Path,
+        *,
+        replace: bool,
+        max_bytes: int | None = None,
+        replaced: Path | None = None,
+        inspect: Callable[[Draft], None] = lambda _: None,
     ) -> None:
-        """Files below `folder`; one larger than `max_bytes` is refused."""
+        """Files below `folder`; one larger than `max_bytes` is refused.
+
+        Args:
+            replaced: where files are kept whose names these take over; None lets go of them.
+            inspect: looks at each finished part before anything gets its name.
+        """
+        self._replaced = replaced
+        self._inspect = inspect
+        self._notes: list[Note] = []
         self._job = job
         self._folder = folder
         self._replace = replace
@@ -64,17 +92,26 @@ class Drafts:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            for draft in self._drafts:
+            for draft in (*self._drafts, *(note.draft for note in self._notes)):
                 draft.part.unlink(missing_ok=True)
 
     def add(self, wanted: PurePosixPath, role: str, **about: Any) -> Draft:
         """A new file, to be written to its `part` by the caller."""
-        final = self._folder / wanted
-        final.parent.mkdir(parents=True, exist_ok=True)
-        part = final.with_name(f".audiolla-{self._job}-{len(self._drafts)}.part")
-        draft = Draft(part, final, self._replace, {"role": role, **about})
+        draft = self._draft(self._folder / wanted, self._replace, {"role": role, **about})
         self._drafts.append(draft)
         return draft
+
+    def _draft(self, final: Path, replace: bool, about: dict[str, Any]) -> Draft:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        number = len(self._drafts) + len(self._notes)
+        part = final.with_name(f".audiolla-{self._job}-{number}.part")
+        return Draft(part, final, replace, about)
+
+    def add_note(self, key: str, wanted: Path, told: Callable[[dict[str, Any]], bytes]) -> None:
+        """A file about the others; the job's result names it under `key`."""
+        draft = self._draft(wanted, False, {})
+        draft.part.touch()
+        self._notes.append(Note(key, draft, told))
 
     def add_file(self, wanted: PurePosixPath, role: str, file: File, **about: Any) -> None:
         """A finished file."""
@@ -97,21 +134,30 @@ class Drafts:
             StorageFailed: a written file has disappeared.
             TooLarge: a written file is larger than may be delivered.
         """
-        placements = [self._settled(draft) for draft in self._drafts]
+        drafts = self._drafts
+        placements = [self._settled(draft) for draft in drafts]
+        for note in self._notes:
+            while self._is_taken(note.draft):
+                note.draft.number += 1
         while True:
-            for draft, placement in zip(self._drafts, placements, strict=True):
+            for draft, placement in zip(drafts, placements, strict=True):
                 draft.about["path"] = path_to_text(placement.final)
-            result = built([draft.about for draft in self._drafts])
-            if not placements:
+            result = built([draft.about for draft in drafts])
+            result |= {note.key: path_to_text(note.draft.final) for note in self._notes}
+            all_placements = [*placements, *(_written(note, result) for note in self._notes)]
+            if not all_placements:
                 return result
-            intent = Intent(placements=placements, result=result)
+            intent = Intent(placements=all_placements, result=result)
             taken = set(context.intend(intent)) or set(publish(intent))
             if not taken:
                 return result
             placements = [
                 self._next_name(draft) if placement.final in taken else placement
-                for draft, placement in zip(self._drafts, placements, strict=True)
+                for draft, placement in zip(drafts, placements, strict=True)
             ]
+            for note in self._notes:
+                if note.draft.final in taken:
+                    self._next_name(note.draft)
 
     def _settled(self, draft: Draft) -> Placement:
         with draft.part.open("rb") as file:
@@ -120,6 +166,11 @@ class Drafts:
         if self._max_bytes is not None and stat.st_size > self._max_bytes:
             raise TooLarge(f"the result has {stat.st_size} bytes; {self._max_bytes} may be staged")
         draft.about["size"] = stat.st_size
+        self._inspect(draft)
+        if draft.replace and self._replaced is not None:
+            draft.keep = self._replaced / self._job / draft.final.name
+            if os.path.lexists(draft.final):
+                draft.about["replaced"] = path_to_text(draft.keep)
         while not draft.replace and self._is_taken(draft):
             draft.number += 1
         return _placement(draft, stat)
@@ -131,7 +182,8 @@ class Drafts:
         return _placement(draft, draft.part.stat())
 
     def _is_taken(self, draft: Draft) -> bool:
-        mine = [d.final for d in self._drafts if d is not draft]
+        others = (*self._drafts, *(note.draft for note in self._notes))
+        mine = [d.final for d in others if d is not draft]
         return draft.final in mine or os.path.lexists(draft.final)
 
 
@@ -149,6 +201,8 @@ def publish(intent: Intent) -> list[Path]:
 
 def _published(placement: Placement) -> bool:
     try:
+        if placement.keep is not None:
+            keep_replaced(placement.final, placement.keep, placement.inode)
         return place(placement.part, placement.final, replace=placement.replace)
     except FileNotFoundError:
         # An earlier attempt may have renamed it before it died; the inode tells.
@@ -169,4 +223,14 @@ def _placement(draft: Draft, stat: os.stat_result) -> Placement:
         inode=stat.st_ino,
         size=stat.st_size,
         replace=draft.replace,
+        keep=draft.keep,
     )
+
+
+def _written(note: Note, result: dict[str, Any]) -> Placement:
+    """Write a note's content; what it was before is of no interest."""
+    with note.draft.part.open("wb") as file:
+        file.write(note.told(result))
+        file.flush()
+        os.fsync(file.fileno())
+        return _placement(note.draft, os.fstat(file.fileno()))

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from daemon import scratch
+from daemon.delivering.recording import Recording
 from daemon.delivery import Draft, Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
@@ -253,11 +254,14 @@ class _Attempt:
         elif wants_sound is None:
             told = delivery.reports and story.measurements()
             wants_sound = story.changed or not (story.files or told)
+        recording = Recording(self.claim.id, self.order)
         with Drafts(
             self.claim.id,
             delivery.folder,
             replace=delivery.conflict == "replace",
             max_bytes=delivery.max_bytes,
+            replaced=recording.replaced,
+            inspect=recording.inspect,
         ) as drafts:
             if wants_sound:
                 writing = _Writing(self.context, names, story, monitor)
@@ -283,7 +287,8 @@ class _Attempt:
                 drafts.add_json(path, report.facts, step=report.step)
             if before is not None:
                 story.before = before.facts()
-            return drafts.publish(self.context, story.result)
+            recording.add_to(drafts, source)
+            return drafts.publish(self.context, recording.with_facts(story.result))
 
 
 class _Writing:

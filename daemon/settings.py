@@ -282,6 +282,11 @@ class Settings(BaseModel):
         return self.data_dir / "recall"
 
     @property
+    def journal(self) -> Path:
+        """What became of every file of the hot folders."""
+        return self.data_dir / "journal"
+
+    @property
     def models(self) -> Path:
         """Weights of the engines."""
         return self.data_dir / "models"

@@ -27,6 +27,7 @@ from rules.model import (
 from rules.names import FILE_FIELDS, check_template
 from rules.orders import ItemRef, SoundRef, StepOrder, path_to_text
 from rules.presets import Preset
+from rules.recordkeeping import check_done, split_template
 from rules.written import Place, Problem, RulesBroken, read_yaml, step_parts
 
 
@@ -100,7 +101,7 @@ class _Loader:
             weight=float(written.weight),
             limit=written.limit,
             rules=rules,
-            reserved=frozenset({*stages.all, *outputs, *self._sounds} - {root}),
+            reserved=frozenset({*stages.reserved, *outputs, *self._sounds} - {root}),
         )
 
     def _problem(
@@ -162,6 +163,11 @@ class _Loader:
 
     def _stages(self, written: FolderText, root: Path) -> Stages:
         names = written.stages.model_dump()
+        names["done"], below = split_template(names["done"])
+        try:
+            check_done(below)
+        except AudiollaError as wrong:
+            self._problem(wrong.detail, ("stages", "done"), field="stages.done")
         paths = {name: _joined(root, text) for name, text in names.items()}
         for name, path in paths.items():
             clash = next((n for n, p in paths.items() if n != name and p == path), None)
@@ -172,7 +178,7 @@ class _Loader:
                     ("stages", name),
                     field=f"stages.{name}",
                 )
-        return Stages(**paths)
+        return Stages(**paths, done_below=below)
 
     def _rule_of(
         self, number: int, written: RuleText, folder: FolderText, stages: Stages, root: Path
@@ -201,6 +207,7 @@ class _Loader:
             output=self._output(written.output, folder.output, ops, stages, root, place),
             measure=folder.measure if written.measure is None else written.measure,
             takes_sound=takes_sound,
+            records=written.records(folder),
         )
 
     def _check_chain(

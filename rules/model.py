@@ -45,6 +45,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from handlers.codecs.formats import Encoding
 from rules.match import Conditions, Seconds, Text
 from rules.orders import StepOrder
+from rules.recordkeeping import Records, RecordsText
 
 INPUT = "{input}"
 """In a list of sounds: the file that was dropped."""
@@ -60,9 +61,16 @@ class StagesText(_Written):
     """Names of the folders beside the inbox; paths count from the hot folder."""
 
     processing: Text = Field("processing", description="Files whose job waits or runs.")
-    done: Text = Field("done", description="Originals whose job is completed.")
+    done: Text = Field(
+        "done",
+        description="Originals whose job is completed. May go on with a template over date, rule "
+        "and folder: `done/{date:%Y-%m}`.",
+    )
     failed: Text = Field("failed", description="Originals whose job failed, each with its reason.")
     out: Text = Field("out", description="What comes out, where a rule names no folder.")
+    manifests: Text = Field("manifests", description="How each delivery was made.")
+    reports: Text = Field("reports", description="Reports on files and days, where asked for.")
+    replaced: Text = Field("replaced", description="Files whose names newer ones took over.")
 
 
 class SettleText(_Written):
@@ -105,7 +113,7 @@ class OutputText(_Written):
     reports: bool | None = Field(None, description="Write each report as a JSON file, too.")
 
 
-class RuleText(_Written):
+class RuleText(RecordsText):
     """One rule."""
 
     name: Text | None = Field(None, description="For logs, reasons and names; default its number.")
@@ -115,7 +123,7 @@ class RuleText(_Written):
     measure: bool | None = Field(None, description="Overrides the folder's.")
 
 
-class FolderText(_Written):
+class FolderText(RecordsText):
     """One rule file."""
 
     folder: Text | None = Field(None, description="Central files only: the hot folder.")
@@ -165,6 +173,8 @@ class Rule:
     measure: bool
     #: The dropped file flows through the chain; False when it is one of a list of sounds.
     takes_sound: bool
+    #: What is kept of its jobs.
+    records: Records = Records()
 
 
 @dataclass(frozen=True)
@@ -175,11 +185,21 @@ class Stages:
     done: Path
     failed: Path
     out: Path
+    manifests: Path
+    reports: Path
+    replaced: Path
+    #: Template of the folder below `done` that an original goes to; empty for `done` itself.
+    done_below: str = ""
 
     @property
     def all(self) -> tuple[Path, Path, Path, Path]:
-        """All four."""
+        """Those that every folder has from the start."""
         return self.processing, self.done, self.failed, self.out
+
+    @property
+    def reserved(self) -> tuple[Path, ...]:
+        """All, with those that are made when something goes there: none holds input."""
+        return *self.all, self.manifests, self.reports, self.replaced
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,26 @@ class Delivery(_Plain):
     reports: bool = False
 
 
+class Record(_Plain):
+    """What is kept of a job that a hot folder gave, beside what it delivers."""
+
+    #: Name of the hot folder, and path of the dropped file below it.
+    folder: str
+    rel: WirePath
+    #: Where the dropped file lies while its job runs.
+    input: WirePath
+    #: Wanted path of the manifest; a number is added where it is taken. None writes none.
+    manifest: WirePath | None = None
+    #: Wanted path of the report without its extension; None draws none.
+    report: WirePath | None = None
+    #: Loudness profile that the report holds the result to; empty is none.
+    profile: str = ""
+    #: What becomes of the dropped file. Where it is deleted, every output is read back first.
+    originals: Literal["move", "keep", "delete"] = "move"
+    #: Where files go whose names the outputs take over.
+    replaced: WirePath | None = None
+
+
 class Choice(_Plain):
     """One rule that may apply: only the file's header, read by the worker, can tell."""
 
@@ -151,6 +171,7 @@ class Choice(_Plain):
     delivery: Delivery
     measure: bool = False
     names: dict[str, str] = Field(default_factory=dict)
+    record: Record | None = None
 
 
 class Order(_Plain):
@@ -168,5 +189,7 @@ class Order(_Plain):
     choose: list[Choice] = Field(default_factory=list)
     #: What kept the rules before them from taking the file, for the message if none fits.
     refusals: list[str] = Field(default_factory=list)
+    #: What is written down of it; only jobs of hot folders have this.
+    record: Record | None = None
     #: Hash of the request that it was made of, where its sender may send it again.
     request: str = ""

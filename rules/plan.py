@@ -21,6 +21,7 @@ from rules.match import FileFacts, SoundFacts, refused_by_name, refused_by_sound
 from rules.model import INPUT, FolderRules, Rule
 from rules.names import render, with_extension
 from rules.orders import Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.records import record_of
 
 
 class NoRuleMatches(CannotProcess):
@@ -119,6 +120,7 @@ def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choic
         delivery=delivery,
         measure=rule.measure,
         names=names,
+        record=record_of(folder, rule, file.rel, at),
     )
 
 
@@ -130,6 +132,7 @@ def _chosen(order: Order, choice: Choice) -> Order:
             "delivery": choice.delivery,
             "measure": choice.measure,
             "names": choice.names,
+            "record": choice.record,
             "choose": [],
             "refusals": [],
         }
