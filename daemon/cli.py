@@ -33,6 +33,8 @@ COMMANDS: Mapping[str, str] = {
     "jobs": "List, show, cancel or retry jobs.",
     "folders": "List hot folders, or look through them now.",
     "rules": "Check rules files, or explain what they would do to a file.",
+    "undo": "Put everything back as it was before a job of a hot folder.",
+    "history": "Say what became of a file: when it came, what was done, where it went.",
     "replay": "Make again what a manifest describes, and compare the bytes.",
     "presets": "List presets, or show the steps of one.",
     "models": "List, fetch or verify the weights of the neural engines.",

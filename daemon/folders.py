@@ -10,6 +10,9 @@ from pathlib import Path
 
 from daemon.client import News
 from daemon.clock import Clock, SystemClock
+from daemon.delivering.journal import Journal
+from daemon.delivering.kept import Kept
+from daemon.delivering.undo import NothingToUndo, Undone
 from daemon.hotfolder import FolderStatus, HotFolder, Ledger, Queue
 from daemon.jobs import new_id
 from daemon.moves import write_whole
@@ -72,6 +75,8 @@ class FolderManager:
         self._queue, self._ledger = queue, ledger
         self._clock = clock or SystemClock()
         self._new_job_id = new_job_id
+        self._journal = Journal(settings.journal, self._clock)
+        self._kept = Kept(settings.kept)
         self._wake = threading.Event()
         self._turned = threading.Condition()
         self._turns = 0
@@ -202,6 +207,23 @@ class FolderManager:
                 if folder.rules.name == name
             )
 
+    def undo(self, job: str) -> Undone:
+        """Put everything back as it was before a job; the original stays untaken until it changes.
+
+        Raises:
+            NothingToUndo: it cannot be undone; nothing was changed.
+            OSError: the disk does not answer; ask again.
+        """
+        with self._lock:
+            entries = self._journal.of_job(job)
+            name = entries[0]["folder"] if entries else ""
+            for folder in self._folders.values():
+                if folder.rules.name == name:
+                    return folder.undo(entries)
+        if not entries:
+            raise NothingToUndo(f"the journal knows of no job {job} of a hot folder")
+        raise NothingToUndo(f"there is no hot folder {name} any more; make it one again first")
+
     def _lost(self) -> None:
         self._events_lost = True
         self._wake.set()
@@ -262,6 +284,8 @@ class FolderManager:
             self._ledger,
             self._clock,
             self._new_job_id,
+            journal=self._journal,
+            kept=self._kept,
             listen=None if self._events is None else self._events.ears,
             wake=self._wake.set,
             rescan_interval=self._settings.rescan_interval,

@@ -19,16 +19,20 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from daemon.arrivals import Arrivals, Arrived, stamp_at
 from daemon.clock import Clock
+from daemon.delivering.journal import Entry, Journal
+from daemon.delivering.kept import Kept
+from daemon.delivering.putting import Ending, PuttingAway
+from daemon.delivering.undo import Undone, undo
 from daemon.jobs import ENDED, Job, NewJob, State, Submitted, estimated_cost
 from daemon.mounts import Mount, mount_of
 from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove_empty
-from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_path, write_reason
+from daemon.readings import stamp_of
+from daemon.reasons import place_of, reason_path
 from daemon.rulefiles import ERROR_NAME, NAME
 from daemon.watch import Deaf, Ears, Inbox
 from handlers.errors import AudiollaError
@@ -57,6 +61,9 @@ class Ledger(Protocol):
 
     def job(self, job: str) -> Job | None:
         """The job of this id."""
+
+    def several(self, ids: Sequence[str]) -> dict[str, Job]:
+        """Those of these jobs that exist, by id."""
 
     def known(self, ids: Sequence[str]) -> dict[str, State]:
         """The states of those of these ids that exist."""
@@ -106,6 +113,8 @@ class HotFolder:
         clock: Clock,
         new_id: Callable[[], str],
         *,
+        journal: Journal,
+        kept: Kept,
         listen: Callable[[Callable[[str, str], None]], Ears] | None = None,
         wake: Callable[[], None] = lambda: None,
         rescan_interval: float = 2.0,
@@ -120,6 +129,8 @@ class HotFolder:
             ledger: what became of them.
             clock: the time.
             new_id: chooses job ids.
+            journal: is told of every move.
+            kept: files that stay in the inbox.
             listen: gives ears that report to a function; None for rescans alone.
             wake: called when a hint has come.
             rescan_interval: seconds between two rescans.
@@ -152,6 +163,9 @@ class HotFolder:
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []
+        self._journal, self._kept = journal, kept
+        self._journal_of_takes: list[Entry] = []
+        self._putting = PuttingAway(lambda: self._rules, self._arrivals, journal, kept, clock)
         self._heard: deque[tuple[str, State]] = deque()
         self._next_reconcile = float("-inf")
         self._recovered = self._retired = False
@@ -281,6 +295,9 @@ class HotFolder:
         path = arrived.path
         try:
             before = os.lstat(path)
+            if self._kept.holds(path, before):
+                self._arrivals.leave(path, stamp_of(before))
+                return
             if arrived.truncated and self._rules.settle.truncated == "fail":
                 error = f"{arrived.truncated}; it was probably cut off on its way"
                 self._refuse(path, "Truncated", error)
@@ -310,6 +327,17 @@ class HotFolder:
             return
         self._arrivals.gone(path)
         self._unsent.append(new)
+        self._journal_of_takes.append(
+            {
+                "do": "take",
+                "job": job,
+                "folder": self._rules.name,
+                "root": path_to_text(self._rules.root),
+                "rel": path_to_text(rel),
+                "size": before.st_size,
+                "mtime_ns": before.st_mtime_ns,
+            }
+        )
         self._in_hand[job] = _Taken(job, rel)
         self._taken += 1
 
@@ -346,6 +374,12 @@ class HotFolder:
         processing = self._rules.stages.processing
         fsync_folders({self._file(self._in_hand[new.id]).parent for new in self._unsent})
         fsync_folders({processing})
+        takes, self._journal_of_takes = self._journal_of_takes, []
+        try:
+            self._journal.write(takes)
+        except OSError:
+            self._journal_of_takes = takes
+            raise
         self._send()
 
     def _send(self) -> None:
@@ -383,61 +417,47 @@ class HotFolder:
                 self._resume(self._in_hand.pop(job))
 
     def _ended(self, jobs: Mapping[str, State]) -> None:
-        for job, state in jobs.items():
-            taken = self._in_hand.get(job)
-            if taken is None:
-                continue
-            record = None if state == "completed" else self._ledger.job(job)
-            if state != "completed" and (record is None or record.state != state):
+        mine = [job for job in jobs if job in self._in_hand]
+        records = self._ledger.several(mine) if mine else {}
+        endings: list[Ending] = []
+        for job in mine:
+            record = records.get(job)
+            if jobs[job] != "completed" and (record is None or record.state != jobs[job]):
                 continue  # retried or deleted meanwhile
-            file = self._file(taken)
-            if os.path.lexists(file):
-                self._put_away(taken, file, record)
-            else:
-                log.warning("%s: %s is not in processing any more", self._rules.name, file)
-            remove_empty(file.parent, self._rules.stages.processing)
-            del self._in_hand[job]
+            taken = self._in_hand[job]
+            endings.append(Ending(self._file(taken), taken.rel, job, record))
+        for ending in [ending for ending in endings if not os.path.lexists(ending.file)]:
+            log.warning("%s: %s is not in processing any more", self._rules.name, ending.file)
+            self._forget(ending)
+            endings.remove(ending)
+        self._put_away(endings)
 
-    def _put_away(self, taken: _Taken, file: Path, failed: Job | None) -> None:
-        if failed is None:
-            move_numbered(file, self._rules.stages.done / taken.rel, durable=False)
-            self._forget_reason(taken.rel)
-        elif failed.error_kind == NoRuleMatches.__name__ and self._rules.no_match == "leave":
-            put = move_numbered(file, self._rules.root / taken.rel, durable=False)
-            self._arrivals.leave(os.fspath(put), stamp_at(put))
-        else:
-            self._put_into_failed(file, taken.rel, reason_of(failed))
+    def _put_away(self, endings: Sequence[Ending]) -> None:
+        for ending, failed in self._putting.put_away(endings):
+            self._failed += failed
+            if ending.job:
+                self._forget(ending)
+
+    def _forget(self, ending: Ending) -> None:
+        """Its file is where it belongs."""
+        remove_empty(ending.file.parent, self._rules.stages.processing)
+        self._in_hand.pop(ending.job, None)
 
     def _refuse(self, path: str, kind: str, error: str) -> None:
         """To `failed` without a job."""
-        self._put_into_failed(Path(path), self._rel(path), {"kind": kind, "error": error})
+        reason = {"kind": kind, "error": error}
+        self._put_away([Ending(Path(path), self._rel(path), reason=reason)])
         self._arrivals.gone(path)
 
-    def _put_into_failed(self, file: Path, rel: str, reason: dict[str, Any]) -> None:
-        wanted = self._rules.stages.failed / rel
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        place = free_place(wanted)
-        at = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="seconds")
-        about = {
-            "file": printable(rel),
-            "folder": self._rules.name,
-            **reason,
-            "failed_at": at,
-            "retry": f"move the file back to {path_to_text(self._rules.root)}",
-        }
-        # The reason first: a file in `failed` always has one. A crash between the two leaves the
-        # place free, and the next attempt writes the reason again.
-        write_reason(place, about)
-        move(file, place, durable=False)
-        self._failed += 1
-        log.warning("%s: %s failed: %s", self._rules.name, printable(rel), reason["error"])
+    def undo(self, entries: Sequence[Entry]) -> Undone:
+        """Put everything back as it was before a job, by what the journal has of it.
 
-    def _forget_reason(self, rel: str) -> None:
-        """A retry succeeded: why it failed before is of no interest any more."""
-        for file in (self._rules.stages.failed / rel, self._rules.root / rel):
-            note = reason_path(file)
-            if os.path.lexists(note) and not os.path.lexists(file) and read_reason(note):
-                note.unlink(missing_ok=True)
+        Raises:
+            NothingToUndo: it cannot be undone; nothing was changed.
+        """
+        done = undo(entries, self._rules.root, self._journal, self._kept)
+        self._arrivals.leave(os.fspath(done.original), stamp_at(done.original))
+        return done
 
     def bring_back(self, record: Job) -> bool:
         """Move the file of a failed job back to `processing`, for a retry by hand.
@@ -483,8 +503,8 @@ class HotFolder:
             _remove_empty_tree(self._rules.stages.processing / taken.job)
         except NoRuleMatches as nothing:
             # The rules have changed since it was taken.
-            self._put_into_failed(file, taken.rel, {"kind": nothing.kind, "error": nothing.detail})
-            remove_empty(file.parent, self._rules.stages.processing)
+            reason = {"kind": nothing.kind, "error": nothing.detail}
+            self._put_away([Ending(file, taken.rel, taken.job, reason=reason)])
         else:
             self._in_hand[taken.job] = taken
             self._unsent.append(new)

@@ -43,6 +43,7 @@ from control_api.replies import job_object
 from control_api.wire import display_name, to_json
 from daemon.client import Client, QueueUnavailable, Subscription
 from daemon.courier import outgoing_for
+from daemon.delivering.undo import NothingToUndo
 from daemon.execution import Errands, FetchErrand, SendErrand
 from daemon.jobs import (
     STATES,
@@ -269,6 +270,19 @@ class QueueService:
         except QueueUnavailable as wrong:
             raise StorageFailed(str(wrong)) from wrong
         return True
+
+    def undo(self, job_id: str) -> dict[str, Any]:
+        """By the journal, between two turns of the hot folders."""
+        if self._manager is None:
+            raise WrongState("the hot folders are not running")
+        try:
+            done = self._manager.undo(job_id)
+        except NothingToUndo as nothing:
+            raise WrongState(nothing.detail) from nothing
+        except OSError as wrong:
+            raise StorageFailed(f"{wrong.filename}: {wrong.strerror}") from wrong
+        told: dict[str, Any] = plain(asdict(done))
+        return told
 
     def events(self, job_id: str | None, after: int, limit: int) -> list[Event]:
         """From the database."""

@@ -287,6 +287,11 @@ class Settings(BaseModel):
         return self.data_dir / "journal"
 
     @property
+    def kept(self) -> Path:
+        """The files that stay in an inbox and are not taken again."""
+        return self.data_dir / "kept.jsonl"
+
+    @property
     def models(self) -> Path:
         """Weights of the engines."""
         return self.data_dir / "models"

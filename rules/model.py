@@ -174,7 +174,7 @@ class Rule:
     #: The dropped file flows through the chain; False when it is one of a list of sounds.
     takes_sound: bool
     #: What is kept of its jobs.
-    records: Records = Records()
+    records: Records
 
 
 @dataclass(frozen=True)

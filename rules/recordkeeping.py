@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
@@ -79,7 +79,7 @@ def check_done(below: str) -> None:
     if not below:
         return
     check_template(below, DONE_FIELDS, field="stages.done")
-    done_folder(below, datetime(2026, 1, 31, 12), rule="rule", folder="folder")
+    done_folder(below, datetime(2026, 1, 31, 12, tzinfo=UTC), rule="rule", folder="folder")
 
 
 def done_folder(below: str, date: datetime, *, rule: str, folder: str) -> PurePosixPath:

@@ -1,4 +1,4 @@
-"""`audiolla replay`: make again what a manifest describes, and say whether the bytes are the same."""
+"""`audiolla replay`: make again what a manifest describes, and compare the bytes."""
 
 from __future__ import annotations
 

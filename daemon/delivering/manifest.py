@@ -146,7 +146,9 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     told: list[str] = []
     for group in ("operations", "engines", "libraries"):
         old, new = then.get(group, {}), now.get(group, {})
-        for name in sorted({*old, *new}):
-            if old.get(name) != new.get(name):
-                told.append(f"{name}: {old.get(name, 'not there')}, now {new.get(name, 'gone')}")
+        told += [
+            f"{name}: {old.get(name, 'not there')}, now {new.get(name, 'gone')}"
+            for name in sorted({*old, *new})
+            if old.get(name) != new.get(name)
+        ]
     return told

@@ -35,5 +35,6 @@ def read_back(part: Path, name: str, about: dict[str, Any]) -> None:
     length = frames / sound.rate
     if abs(length - about["duration"]) > _SLACK_SECONDS:
         raise UnreadableInput(
-            f"{name} has {length:.2f} s when it is read back; {about['duration']:.2f} s were written"
+            f"{name} has {length:.2f} s when it is read back, not the {about['duration']:.2f} s "
+            "that were written"
         )

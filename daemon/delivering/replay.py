@@ -63,9 +63,10 @@ def original_of(manifest: dict[str, Any], at: Path, journal: Path) -> Path:
     """
     asked = manifest["input"]
     for path in _places(manifest, at, journal):
-        if path.is_file() and path.stat().st_size == asked["size"]:
-            if hash_of(path) == asked["sha256"]:
-                return path
+        if not path.is_file() or path.stat().st_size != asked["size"]:
+            continue
+        if hash_of(path) == asked["sha256"]:
+            return path
     raise NoSuchFile(
         f"{asked['file']} (SHA-256 {asked['sha256'][:16]}...) is not where the journal or the "
         "folders beside the manifest have it",

@@ -55,6 +55,9 @@ class FakeQueue:
     def known(self, ids: list[str]) -> dict[str, str]:
         return {job: self.jobs[job].state for job in ids if job in self.jobs}
 
+    def several(self, ids: list[str]) -> dict[str, Job]:
+        return {job: self.jobs[job] for job in ids if job in self.jobs}
+
     @staticmethod
     def file_of(order: str) -> Path:
         read = Order.model_validate_json(order)

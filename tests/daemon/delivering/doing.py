@@ -2,7 +2,6 @@
 
 from daemon import runner
 from daemon.client import News
-from daemon.delivering.recording import Recording  # noqa: F401  # fails early if it cannot be imported
 from daemon.execution import Claim
 from daemon.faults import fault_of
 from daemon.shelves import shelf_of
@@ -37,7 +36,7 @@ class Workshop(Studio):
             claim = Claim(id=job.id, attempt=1, order=job.order)
             try:
                 done = runner.run(claim, Bench(self.settings, job.id))
-            except Exception as wrong:
+            except Exception as wrong:  # noqa: BLE001  # as the worker's: whatever a job raises ends the job
                 fault = fault_of(wrong, "cpu")
                 facts = {"error_kind": fault.kind, "error": fault.detail}
                 self.queue.end(job.id, "failed", **facts)

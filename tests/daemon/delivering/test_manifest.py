@@ -5,8 +5,6 @@ import pytest
 
 from daemon import cli
 from rules.names import numbered
-from tests.daemon.delivering.doing import Workshop
-from tests.sounds import noise, write_wav
 
 RULES = """
 measure: true
@@ -15,24 +13,6 @@ rules:
     steps: [{normalize: {target_lufs: -30}}, {spectrogram: {width: 64, height: 64}}]
     output: {format: flac}
 """
-
-
-@pytest.fixture
-def take(tmp_path):
-    return write_wav(noise(seconds=2, channels=2, peak_db=-12), tmp_path / "t.wav").read_bytes()
-
-
-@pytest.fixture
-def shop(tmp_path):
-    made = []
-
-    def make(rules=RULES):
-        made.append(Workshop(tmp_path, rules))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.manager.stop()
 
 
 def sha(path):
@@ -44,7 +24,7 @@ def manifest(shop, rel="take.wav"):
 
 
 def test_a_manifest_says_all_that_is_needed_to_make_it_again(shop, take):
-    s = shop()
+    s = shop(RULES)
     s.deliver("a/take.wav", take)
     said = manifest(s, "a/take.wav")
 
@@ -62,7 +42,7 @@ def test_a_manifest_says_all_that_is_needed_to_make_it_again(shop, take):
 
 
 def test_each_delivery_has_a_manifest_of_its_own_and_none_is_replaced(shop, take):
-    s = shop()
+    s = shop(RULES)
     for _ in range(2):
         s.deliver("take.wav", take)
 
@@ -90,7 +70,7 @@ def replay(shop, *flags, capsys):
 
 
 def test_a_replay_makes_the_same_bytes_again(shop, take, tmp_path, capsys):
-    s = shop()
+    s = shop(RULES)
     s.deliver("take.wav", take)
     code, said = replay(s, "--to", str(tmp_path / "again"), capsys=capsys)
 
@@ -101,7 +81,7 @@ def test_a_replay_makes_the_same_bytes_again(shop, take, tmp_path, capsys):
 
 
 def test_a_replay_that_gives_other_bytes_names_the_version_that_differs(shop, take, capsys):
-    s = shop()
+    s = shop(RULES)
     s.deliver("take.wav", take)
     path = s.root / "manifests/take.wav.json"
     said = json.loads(path.read_text())
@@ -115,7 +95,7 @@ def test_a_replay_that_gives_other_bytes_names_the_version_that_differs(shop, ta
 
 
 def test_a_replay_of_another_input_is_refused(shop, take, tmp_path, capsys):
-    s = shop()
+    s = shop(RULES)
     s.deliver("take.wav", take)
     (s.root / "done/take.wav").write_bytes(take + b"xx")
     assert "not where the journal" in replay(s, capsys=capsys)[1]
