@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -106,6 +106,11 @@ class Drafts:
         number = len(self._drafts) + len(self._notes)
         part = final.with_name(f".audiolla-{self._job}-{number}.part")
         return Draft(part, final, replace, about)
+
+    @property
+    def files(self) -> Sequence[Draft]:
+        """The outputs so far."""
+        return self._drafts
 
     def add_note(self, key: str, wanted: Path, told: Callable[[dict[str, Any]], bytes]) -> None:
         """A file about the others; the job's result names it under `key`."""

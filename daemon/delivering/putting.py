@@ -114,7 +114,8 @@ class PuttingAway:
         rules = self._rules
         result = (ending.record.result if ending.record else None) or {}
         told = result.get("record", {})
-        about = {key: result[key] for key in ("outputs", "manifest", "report") if key in result}
+        notes = ("outputs", "manifest", "report", "report_data")
+        about: dict[str, Any] = {key: result[key] for key in notes if key in result}
         about |= {key: told[key] for key in ("rule", "input") if key in told}
         about["steps"] = [step["op"] for step in result.get("steps", [])]
         if told.get("originals") == "keep":

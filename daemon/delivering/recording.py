@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from daemon.delivering.hashes import hash_of
@@ -15,7 +16,7 @@ from daemon.delivering.manifest import manifest_of
 from daemon.delivering.readback import read_back
 from daemon.delivery import Built, Draft, Drafts
 from handlers.artifacts import Blocks
-from rules.orders import Order
+from rules.orders import Order, Record
 
 
 class Recording:
@@ -46,9 +47,11 @@ class Recording:
         content = {"size": record.input.stat().st_size, "sha256": hash_of(record.input)}
         rule = self._order.names.get("rule", "")
         self._facts = {"rule": rule, "originals": record.originals, "input": content}
+        at = datetime.now(UTC)
+        if record.report is not None:
+            self._add_report(drafts, record.report, record, source, at)
         if record.manifest is None:
             return
-        at = datetime.now(UTC)
         about = manifest_of(self._job, self._order, record, content, _facts(source), at)
 
         def told(result: dict[str, Any]) -> bytes:
@@ -56,6 +59,32 @@ class Recording:
             return text.encode("utf-8", "replace") + b"\n"
 
         drafts.add_note("manifest", record.manifest, told)
+
+    def _add_report(
+        self, drafts: Drafts, to: Path, record: Record, source: Blocks | None, at: datetime
+    ) -> None:
+        from daemon.delivering.report import MOST_DRAWN, FileReport
+        from handlers.codecs.reader import open_sound
+        from handlers.sound_report import sound_report
+
+        sounds = [
+            (number, draft)
+            for number, draft in enumerate(drafts.files)
+            if draft.about["role"] == "sound" and "duration" in draft.about
+        ]
+        report = FileReport(
+            job=self._job,
+            rule=self._order.names.get("rule", ""),
+            record=record,
+            at=at,
+            before=None if source is None else sound_report(source),
+            after={
+                number: sound_report(open_sound(draft.part, name=draft.final.name), record.profile)
+                for number, draft in sounds[:MOST_DRAWN]
+            },
+        )
+        drafts.add_note("report", to.with_name(f"{to.name}.html"), report.as_page)
+        drafts.add_note("report_data", to.with_name(f"{to.name}.json"), report.as_json)
 
     def with_facts(self, built: Built) -> Built:
         """The job's result with what the hot folder wants to know of it, under `record`."""

@@ -80,7 +80,7 @@ def undo(entries: Sequence[Entry], root: Path, journal: Journal, kept: Kept) -> 
         move(lies, back)
         _without_reason(lies)
     _take_back(put, journal, done)
-    for key in ("manifest", "report"):
+    for key in ("manifest", "report", "report_data"):
         _remove_note(put.get(key))
     journal.write([{"do": "undone", "job": put["job"], "original": path_to_text(back)}])
     return done
