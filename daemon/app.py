@@ -42,6 +42,8 @@ def serve(settings: Settings) -> int:
             from control_api.scopes import Keys
             from daemon.client import Client
             from daemon.clock import SystemClock
+            from daemon.delivering.notices import Notices
+            from daemon.delivering.notifier import Notifier
             from daemon.folders import FolderManager
             from daemon.reader import JobReader
             from daemon.service import QueueService
@@ -54,8 +56,10 @@ def serve(settings: Settings) -> int:
     try:
         client = Client(settings.socket)
         reader = JobReader(settings.database)
-        manager = FolderManager(settings, client, reader)
+        notices = Notices(settings.notices, SystemClock())
+        manager = FolderManager(settings, client, reader, notices=notices)
         service = QueueService(settings, client, reader, manager)
+        notifier = Notifier(settings, notices, client, announced=service.deliverer.wake)
         spool = settings.uploads / "incoming"
         named = TokenFile(settings.tokens).tokens
         keys = Keys(settings.auth_token, named, now=SystemClock().now)
@@ -68,6 +72,7 @@ def serve(settings: Settings) -> int:
     service.tidy_up()
     service.deliverer.start(client.subscribe())
     manager.start(client.subscribe())
+    notifier.start()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -85,6 +90,7 @@ def serve(settings: Settings) -> int:
         signal.signal(number, lambda *_: dispatcher.stop(at_once=True))
     dispatcher.stop()
     manager.stop()
+    notifier.stop()
     server.close()
     service.deliverer.stop()
     listening.join(10)

@@ -12,6 +12,8 @@ from daemon.client import News
 from daemon.clock import Clock, SystemClock
 from daemon.delivering.journal import Journal
 from daemon.delivering.kept import Kept
+from daemon.delivering.notices import Notices
+from daemon.delivering.summary import Days
 from daemon.delivering.undo import NothingToUndo, Undone
 from daemon.hotfolder import FolderStatus, HotFolder, Ledger, Queue
 from daemon.jobs import new_id
@@ -61,6 +63,7 @@ class FolderManager:
         clock: Clock | None = None,
         new_job_id: Callable[[], str] = new_id,
         listen: bool = True,
+        notices: Notices | None = None,
     ) -> None:
         """Nothing is read or started yet.
 
@@ -69,6 +72,7 @@ class FolderManager:
             queue, ledger: where jobs go, and what became of them.
             clock: the time.
             new_job_id: chooses job ids.
+            notices: where those are told of who want to know.
             listen: use the kernel's events; without, rescans find everything.
         """
         self._settings = settings
@@ -77,6 +81,8 @@ class FolderManager:
         self._new_job_id = new_job_id
         self._journal = Journal(settings.journal, self._clock)
         self._kept = Kept(settings.kept)
+        self._notices = notices or Notices(settings.notices, self._clock)
+        self._days = Days(settings.days, settings.journal, self._notices, self._clock)
         self._wake = threading.Event()
         self._turned = threading.Condition()
         self._turns = 0
@@ -147,11 +153,18 @@ class FolderManager:
                     folder.rescan_soon()
                 due.append(folder.turn())
             self._leaving = [folder for folder in self._leaving if folder.busy]
+            self._look_at_the_day()
             self._status = self._look()
         with self._turned:
             self._turns += 1
             self._turned.notify_all()
         return min(due)
+
+    def _look_at_the_day(self) -> None:
+        try:
+            self._days.look([folder.rules for folder in self._folders.values()])
+        except OSError as wrong:
+            log.warning("a day cannot be summed up yet: %s", wrong)
 
     def _everyone(self) -> list[HotFolder]:
         return [*self._folders.values(), *self._leaving]
@@ -286,6 +299,7 @@ class FolderManager:
             self._new_job_id,
             journal=self._journal,
             kept=self._kept,
+            notices=self._notices,
             listen=None if self._events is None else self._events.ears,
             wake=self._wake.set,
             rescan_interval=self._settings.rescan_interval,

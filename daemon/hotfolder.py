@@ -26,6 +26,7 @@ from daemon.arrivals import Arrivals, Arrived, stamp_at
 from daemon.clock import Clock
 from daemon.delivering.journal import Entry, Journal
 from daemon.delivering.kept import Kept
+from daemon.delivering.notices import Notices
 from daemon.delivering.putting import Ending, PuttingAway
 from daemon.delivering.undo import Undone, undo
 from daemon.jobs import ENDED, Job, NewJob, State, Submitted, estimated_cost
@@ -115,6 +116,7 @@ class HotFolder:
         *,
         journal: Journal,
         kept: Kept,
+        notices: Notices,
         listen: Callable[[Callable[[str, str], None]], Ears] | None = None,
         wake: Callable[[], None] = lambda: None,
         rescan_interval: float = 2.0,
@@ -131,6 +133,7 @@ class HotFolder:
             new_id: chooses job ids.
             journal: is told of every move.
             kept: files that stay in the inbox.
+            notices: where those are told of who want to know.
             listen: gives ears that report to a function; None for rescans alone.
             wake: called when a hint has come.
             rescan_interval: seconds between two rescans.
@@ -165,7 +168,9 @@ class HotFolder:
         self._unsent: list[NewJob] = []
         self._journal, self._kept = journal, kept
         self._journal_of_takes: list[Entry] = []
-        self._putting = PuttingAway(lambda: self._rules, self._arrivals, journal, kept, clock)
+        self._putting = PuttingAway(
+            lambda: self._rules, self._arrivals, journal, kept, clock, notices
+        )
         self._heard: deque[tuple[str, State]] = deque()
         self._next_reconcile = float("-inf")
         self._recovered = self._retired = False

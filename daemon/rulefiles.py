@@ -86,7 +86,18 @@ def read_rules(file: RuleFile, settings: Settings) -> FolderRules:
         RulesBroken: it cannot be used; says all that is wrong with it.
     """
     presets = PresetShelf(settings)
-    around = Surroundings(file.folder, settings.folders, settings.files, presets.find)
+    around = Surroundings(
+        file.folder,
+        settings.folders,
+        settings.files,
+        presets.find,
+        no_commands=""
+        if settings.notify_commands
+        else "AUDIOLLA_NOTIFY_COMMANDS is not set, so rule files may not have programs run",
+        no_mail=""
+        if settings.smtp_host
+        else "AUDIOLLA_SMTP_HOST is not set, so nothing can be sent",
+    )
     try:
         text = read_trusted(file.path)
     except OSError as wrong:

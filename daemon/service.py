@@ -352,10 +352,12 @@ class QueueService:
 
     def message(self, webhook: QueuedWebhook) -> bytes:
         """The body of a webhook: the job as it was at its end, the same bytes every time."""
-        job = self._job(QueuedJob(**orjson.loads(webhook.job)))
+        told = orjson.loads(webhook.job)
         at = datetime.fromtimestamp(webhook.created, UTC).isoformat(timespec="milliseconds")
         about = {"type": webhook.event, "timestamp": at.replace("+00:00", "Z")}
-        return to_json(job_object(job) | about)
+        if "seq" not in told:
+            return to_json(told | about)  # a day, or a file whose job is known no more
+        return to_json(job_object(self._job(QueuedJob(**told))) | about)
 
     # -- presets -------------------------------------------------------------------------------
     def presets(self) -> list[Preset]:

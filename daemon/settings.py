@@ -222,6 +222,22 @@ class Settings(BaseModel):
         "How long webhooks are kept after their last attempt, to be looked at or sent again.",
         ge=0,
     )
+    notify_commands: bool = _setting(
+        False,
+        "Let `notify:` of rule files run programs. Whoever may write a rule file of a hot folder "
+        "may then run anything as the daemon's user.",
+    )
+    smtp_host: str = _setting("", "Mail server that notices are sent over; empty sends none.")
+    smtp_port: int = _setting(587, "Its port; 465 is usual for implicit TLS.", ge=1, le=65535)
+    smtp_tls: Literal["starttls", "implicit", "none"] = _setting(
+        "starttls", "How the connection is encrypted; a certificate that does not fit is refused."
+    )
+    smtp_user: str = _setting("", "Name to log in with; empty does not log in.")
+    smtp_password: str = _setting("", "Password to log in with.", secret=True)
+    smtp_from: str = _setting("audiolla@localhost", "Sender of the notices.", pattern=r"^[^\r\n]+$")
+    smtp_timeout: Duration = _setting(
+        30.0, "How long the mail server may take for an answer.", gt=0
+    )
     rescan_interval: Duration = _setting(
         2.0, "How often a hot folder is looked through whatever events say.", ge=0.05
     )
@@ -285,6 +301,16 @@ class Settings(BaseModel):
     def journal(self) -> Path:
         """What became of every file of the hot folders."""
         return self.data_dir / "journal"
+
+    @property
+    def notices(self) -> Path:
+        """Notices that are still to be told."""
+        return self.data_dir / "notices"
+
+    @property
+    def days(self) -> Path:
+        """The last day that each folder has begun, for its summary."""
+        return self.data_dir / "days.json"
 
     @property
     def kept(self) -> Path:
@@ -373,7 +399,7 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
     return settings
 
 
-_SECRET = frozenset({"auth_token", "huggingface_token", "webhook_secret"})
+_SECRET = frozenset({"auth_token", "huggingface_token", "webhook_secret", "smtp_password"})
 
 #: Read by the launcher script before Python starts, not by the daemon.
 _OUTSIDE = frozenset({"AUDIOLLA_PYTHON", "AUDIOLLA_VENV"})

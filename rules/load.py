@@ -45,6 +45,9 @@ class Surroundings:
     preset: Callable[[str], Preset | None] = lambda _: None
     #: Whether a further sound is there; asked at load, so that a typo does not wait for a file.
     is_file: Callable[[Path], bool] = os.path.isfile
+    #: Why a rule file may not have commands run, or mails sent; empty where it may.
+    no_commands: str = ""
+    no_mail: str = ""
 
 
 def load_rules(text: str | bytes, file: Path, around: Surroundings) -> FolderRules:
@@ -86,6 +89,7 @@ class _Loader:
         for number, rule in enumerate(rules):
             if rule.name in [other.name for other in rules[:number]]:
                 self._problem(f"another rule is called {rule.name!r}, too", ("rules", number))
+        self._check_notify(written)
         if self._problems:
             raise RulesBroken(self._problems)
         outputs = {rule.output.folder for rule in rules}
@@ -101,6 +105,8 @@ class _Loader:
             weight=float(written.weight),
             limit=written.limit,
             rules=rules,
+            notify=tuple(written.notify),
+            summary=written.summary,
             reserved=frozenset({*stages.reserved, *outputs, *self._sounds} - {root}),
         )
 
@@ -160,6 +166,15 @@ class _Loader:
             self._problem("is required in a central rule file", (), field="folder")
             return self._around.folders
         return _joined(self._around.folders, written.folder)
+
+    def _check_notify(self, written: FolderText) -> None:
+        for number, one in enumerate(written.notify):
+            for name, why in (
+                ("command", self._around.no_commands),
+                ("email", self._around.no_mail),
+            ):
+                if getattr(one, name) is not None and why:
+                    self._problem(why, ("notify", number), field=f"notify[{number}].{name}")
 
     def _stages(self, written: FolderText, root: Path) -> Stages:
         names = written.stages.model_dump()

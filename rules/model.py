@@ -44,6 +44,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.codecs.formats import Encoding
 from rules.match import Conditions, Seconds, Text
+from rules.notify import NotifyText
 from rules.orders import StepOrder
 from rules.recordkeeping import Records, RecordsText
 
@@ -144,6 +145,10 @@ class FolderText(RecordsText):
         False, description="Measure length, loudness and true peak of what goes in and comes out."
     )
     output: OutputText = OutputText()
+    notify: list[NotifyText] = Field([], max_length=64, description="Who is told of what.")
+    summary: bool = Field(
+        False, description="A summary of each day, JSON and HTML, in `reports/daily`."
+    )
     rules: Annotated[list[RuleText], Field(min_length=1, max_length=1000)]
 
 
@@ -221,3 +226,6 @@ class FolderRules:
     rules: tuple[Rule, ...]
     #: Files and folders below the root that are never input: stages, outputs, further sounds.
     reserved: frozenset[Path]
+    #: Who is told of what, and whether each day is summed up.
+    notify: tuple[NotifyText, ...] = ()
+    summary: bool = False

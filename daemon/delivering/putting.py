@@ -19,6 +19,7 @@ from daemon.arrivals import Arrivals, stamp_at
 from daemon.clock import Clock
 from daemon.delivering.journal import Entry, Journal
 from daemon.delivering.kept import Kept
+from daemon.delivering.notices import Notices
 from daemon.jobs import Job
 from daemon.moves import move
 from daemon.reasons import free_place, read_reason, reason_of, reason_path, write_reason
@@ -72,8 +73,10 @@ class PuttingAway:
         journal: Journal,
         kept: Kept,
         clock: Clock,
+        notices: Notices,
     ) -> None:
         """`rules` gives those in force."""
+        self._notices = notices
         self._now_in_force = rules
         self._arrivals = arrivals
         self._journal, self._kept, self._clock = journal, kept, clock
@@ -94,6 +97,7 @@ class PuttingAway:
         moves = [self._planned(ending) for ending in endings]
         self._journal.write([self._entry(one) for one in moves])
         for one in moves:
+            self._notify(one)
             self._done(one)
             yield one.ending, one.stage == "failed"
 
@@ -161,6 +165,25 @@ class PuttingAway:
             if record.started is not None and record.completed is not None:
                 entry["seconds"] = round(record.completed - record.started, 3)
         return entry
+
+    def _notify(self, one: _Move) -> None:
+        """Have everybody told who wants to know; before the move, so that a crash loses nothing."""
+        rules, ending, record = self._rules, one.ending, one.ending.record
+        if not rules.notify or (one.stage == "inbox" and ending.failed):
+            return
+        reason = one.about.get("reason", {})
+        facts: dict[str, Any] = {
+            "folder": rules.name,
+            "file": printable(ending.rel),
+            "job": ending.job,
+            "rule": reason.get("rule") or one.about.get("rule", ""),
+            "original": "" if one.to is None else path_to_text(one.to),
+            "outputs": [output["path"] for output in one.about.get("outputs", [])],
+            **{key: reason[key] for key in ("kind", "error", "hint", "op") if key in reason},
+        }
+        attempt = record.attempt if record is not None else 0
+        about = f"{ending.job or path_to_text(ending.file)}\0{attempt}"
+        self._notices.add(rules.notify, "failure" if reason else "success", about, facts)
 
     # -- the moves themselves --------------------------------------------------------------------
     def _done(self, one: _Move) -> None:
