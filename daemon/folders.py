@@ -13,6 +13,7 @@ from daemon.clock import Clock, SystemClock
 from daemon.delivering.journal import Journal
 from daemon.delivering.kept import Kept
 from daemon.delivering.notices import Notices
+from daemon.delivering.storage import Storage
 from daemon.delivering.summary import Days
 from daemon.delivering.undo import NothingToUndo, Undone
 from daemon.hotfolder import FolderStatus, HotFolder, Ledger, Queue
@@ -82,6 +83,7 @@ class FolderManager:
         self._journal = Journal(settings.journal, self._clock)
         self._kept = Kept(settings.kept)
         self._notices = notices or Notices(settings.notices, self._clock)
+        self._storage = Storage(settings.mounts, settings.min_free, self._clock)
         self._days = Days(settings.days, settings.journal, self._notices, self._clock)
         self._wake = threading.Event()
         self._turned = threading.Condition()
@@ -300,6 +302,7 @@ class FolderManager:
             journal=self._journal,
             kept=self._kept,
             notices=self._notices,
+            storage=self._storage,
             listen=None if self._events is None else self._events.ears,
             wake=self._wake.set,
             rescan_interval=self._settings.rescan_interval,

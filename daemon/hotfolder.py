@@ -24,10 +24,12 @@ from typing import Final, Protocol
 
 from daemon.arrivals import Arrivals, Arrived, stamp_at
 from daemon.clock import Clock
+from daemon.delivering.holding import Holding
 from daemon.delivering.journal import Entry, Journal
 from daemon.delivering.kept import Kept
 from daemon.delivering.notices import Notices
 from daemon.delivering.putting import Ending, PuttingAway
+from daemon.delivering.storage import Storage
 from daemon.delivering.undo import Undone, undo
 from daemon.jobs import ENDED, Job, NewJob, State, Submitted, estimated_cost
 from daemon.mounts import Mount, mount_of
@@ -52,6 +54,9 @@ _SHOWN: Final = 20
 
 class Queue(Protocol):
     """What a folder needs of the queue: `daemon.client.Client`."""
+
+    def retry(self, job: str) -> None:
+        """Run a failed job again, from its first step."""
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
         """Put jobs on the queue; durable when it returns. An id that is known is left as it is."""
@@ -117,6 +122,7 @@ class HotFolder:
         journal: Journal,
         kept: Kept,
         notices: Notices,
+        storage: Storage,
         listen: Callable[[Callable[[str, str], None]], Ears] | None = None,
         wake: Callable[[], None] = lambda: None,
         rescan_interval: float = 2.0,
@@ -134,6 +140,7 @@ class HotFolder:
             journal: is told of every move.
             kept: files that stay in the inbox.
             notices: where those are told of who want to know.
+            storage: knows whether results can be delivered.
             listen: gives ears that report to a function; None for rescans alone.
             wake: called when a hint has come.
             rescan_interval: seconds between two rescans.
@@ -168,6 +175,8 @@ class HotFolder:
         self._unsent: list[NewJob] = []
         self._journal, self._kept = journal, kept
         self._journal_of_takes: list[Entry] = []
+        self._storage = storage
+        self._holding = Holding(queue.retry, clock)
         self._putting = PuttingAway(
             lambda: self._rules, self._arrivals, journal, kept, clock, notices
         )
@@ -256,11 +265,19 @@ class HotFolder:
         A fault of the disk or a queue that does not answer pauses the folder until the next
         rescan; nothing is forgotten.
         """
+        now = self._clock.monotonic()
         try:
             if not self._recovered:
                 self._recover()
             self._clear_up()
             self._send()
+            trouble = self._storage.trouble({rule.output.folder for rule in self._rules.rules})
+            if not trouble:
+                self._holding.release()
+                trouble = self._holding.problem
+            if trouble:
+                self._tell_paused(trouble)
+                return min(now + self._rescan_interval, self._next_reconcile)
             if not self._retired:
                 self._take(self._arrivals.complete(BATCH))
         except (OSError, AudiollaError) as wrong:
@@ -271,7 +288,7 @@ class HotFolder:
             self.problem = ""
         if self._retired:
             return self._next_reconcile
-        return min(self._arrivals.next_due, self._next_reconcile)
+        return min(self._arrivals.next_due, self._next_reconcile, self._holding.next_due)
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)
@@ -279,6 +296,9 @@ class HotFolder:
             problem = wrong.strerror
             if wrong.filename:
                 problem += f" ({printable(os.fsdecode(wrong.filename))})"
+        self._tell_paused(problem)
+
+    def _tell_paused(self, problem: str) -> None:
         if problem != self.problem:
             log.warning("%s: paused: %s", self._rules.name, problem)
         self.problem = problem
@@ -429,6 +449,8 @@ class HotFolder:
             record = records.get(job)
             if jobs[job] != "completed" and (record is None or record.state != jobs[job]):
                 continue  # retried or deleted meanwhile
+            if record is not None and self._holding.hold(record):
+                continue
             taken = self._in_hand[job]
             endings.append(Ending(self._file(taken), taken.rel, job, record))
         for ending in [ending for ending in endings if not os.path.lexists(ending.file)]:
@@ -447,6 +469,7 @@ class HotFolder:
         """Its file is where it belongs."""
         remove_empty(ending.file.parent, self._rules.stages.processing)
         self._in_hand.pop(ending.job, None)
+        self._holding.forget(ending.job)
 
     def _refuse(self, path: str, kind: str, error: str) -> None:
         """To `failed` without a job."""

@@ -6,6 +6,7 @@ where results get their names.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import zipfile
@@ -97,6 +98,10 @@ def _done(claim: Claim, result: dict[str, Any]) -> Finished | HandOver:
     if claim.errands is not None and claim.errands.send and result["outputs"]:
         return HandOver(next_step=claim.next_step, lane="net", carried=None, finished=[])
     return Finished(result=result)
+
+
+#: A target that lost its permissions gets them back as little by our doing as a share that is away.
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class _Attempt:
@@ -647,6 +652,6 @@ def _storage_faults() -> Iterator[None]:
         where = os.fsdecode(wrong.filename) if wrong.filename else "a file"
         if wrong.errno in DISK_FULL:
             raise StorageFull(f"no space left for {where}") from wrong
-        if wrong.errno in STORAGE_AWAY:
+        if wrong.errno in STORAGE_AWAY | _NOT_ALLOWED:
             raise StorageFailed(f"{where}: {wrong.strerror}") from wrong
         raise

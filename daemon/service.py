@@ -422,6 +422,7 @@ class QueueService:
             folders = self._manager.status()
             notes += [f"{one.file}: {one.problems[0]}" for one in folders.broken if one.problems]
             notes += [folders.trouble] if folders.trouble else []
+            notes += [f"{f.name} is paused: {f.problem}" for f in folders.folders if f.problem]
         oldest = self._reader.oldest_pending()
         return Vitals(
             problems=problems,

@@ -238,6 +238,12 @@ class Settings(BaseModel):
     smtp_timeout: Duration = _setting(
         30.0, "How long the mail server may take for an answer.", gt=0
     )
+    min_free: ByteCount = _setting(
+        256 * 2**20,
+        "A hot folder pauses while the disk that its results go to has less room than this (of "
+        "small disks a twentieth).",
+        ge=0,
+    )
     rescan_interval: Duration = _setting(
         2.0, "How often a hot folder is looked through whatever events say.", ge=0.05
     )
@@ -311,6 +317,11 @@ class Settings(BaseModel):
     def days(self) -> Path:
         """The last day that each folder has begun, for its summary."""
         return self.data_dir / "days.json"
+
+    @property
+    def mounts(self) -> Path:
+        """Which mounts the folders lay on that results go to."""
+        return self.data_dir / "mounts.json"
 
     @property
     def kept(self) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from daemon.client import News, QueueUnavailable
 from daemon.clock import ManualClock
 from daemon.folders import FolderManager
-from daemon.jobs import ENDED, Job, NewJob, Submitted
+from daemon.jobs import ENDED, Job, NewJob, Submitted, check_move
 from daemon.settings import Settings
 from rules.orders import Order
 
@@ -48,6 +48,10 @@ class FakeQueue:
             self.lose_answer = False
             raise QueueUnavailable("the connection broke")
         return answers
+
+    def retry(self, job: str) -> None:
+        check_move(job, self.jobs[job].state, "pending")
+        self.jobs[job] = replace(self.jobs[job], state="pending", error_kind=None, error=None)
 
     def job(self, job: str) -> Job | None:
         return self.jobs.get(job)

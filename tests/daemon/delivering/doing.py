@@ -39,6 +39,7 @@ class Workshop(Studio):
             except Exception as wrong:  # noqa: BLE001  # as the worker's: whatever a job raises ends the job
                 fault = fault_of(wrong, "cpu")
                 facts = {"error_kind": fault.kind, "error": fault.detail}
+                facts["completed"] = self.clock.now()
                 self.queue.end(job.id, "failed", **facts)
                 state = "failed"
             else:
