@@ -40,7 +40,7 @@ def test_a_delivery_is_told_of_made_again_and_undone(tmp_path):
 
     with living(data, AUDIOLLA_NOTIFY_COMMANDS="true") as daemon, Changes(tmp_path) as changes:
         os.rename(take, box / "take.wav")
-        changes.until(lambda: (box / "done/take.wav").exists())
+        changes.until((box / "done/take.wav").exists)
         assert (box / "out/take.mp3").read_bytes() != b"the mix of yesterday"
         facts = changes.until(lambda: told.exists() and told.read_bytes() and told.read_text())
         assert json.loads(facts)["outputs"] == [str(box / "out/take.mp3")]

@@ -193,6 +193,8 @@ def test_a_line_that_a_crash_cut_short_spoils_neither_its_neighbours_nor_what_fo
     month.write_bytes(month.read_bytes()[:-20])  # within the end of the first job
     second = s.deliver("2.wav", take)
 
+    told = Journal(s.settings.journal, s.clock).of_job(second.id)
+    assert [entry["do"] for entry in told] == ["take", "put"]
     s.manager.undo(second.id)
     with pytest.raises(NothingToUndo, match="has not ended"):
         s.manager.undo(first.id)
