@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 from urllib.parse import unquote
 
 from handlers.engines.declare import Engine, Unready
@@ -28,6 +28,20 @@ class Source(Protocol):
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes; none at the end."""
+
+
+@runtime_checkable
+class Spooled(Source, Protocol):
+    """Bytes that have arrived, and may already lie in a file of ours."""
+
+    size: int
+
+    def become(self, name: str | Path, folder: int | None = None) -> None:
+        """Lie in a new file of this name, below an open folder if one is given.
+
+        Raises:
+            OSError: bytes were lost on their way in, or the file cannot be made.
+        """
 
 
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})

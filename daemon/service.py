@@ -32,6 +32,7 @@ from control_api.ports import (
     Output,
     Removal,
     Source,
+    Spooled,
     StoredFile,
     Submission,
     Upload,
@@ -60,7 +61,7 @@ from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
-from daemon.staging import Staging, copy_capped, normalized
+from daemon.staging import Staging, copy_capped, normalized, too_large
 from daemon.urls import without_secrets
 from daemon.webhooks import Deliverer, hooks_for
 from handlers.engines.registry import find_engine
@@ -114,8 +115,14 @@ class QueueService:
         """Store an upload under a name of ours."""
         path = self._inputs(job_id) / uuid.uuid4().hex
         path.parent.mkdir(parents=True, exist_ok=True)
+        limit = self._settings.max_upload_bytes
+        if isinstance(source, Spooled):
+            if source.size > limit:
+                raise too_large(name, limit)
+            source.become(path)
+            return Upload(path, source.size, name)
         with path.open("xb") as file:
-            size = copy_capped(source, file, self._settings.max_upload_bytes, name)
+            size = copy_capped(source, file, limit, name)
         return Upload(path, size, name)
 
     def staged_sound(self, job_id: str, path: str) -> SoundRef:
