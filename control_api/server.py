@@ -21,9 +21,10 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
+from control_api import uploads
 from control_api.bodies import FormBody, Sink, Spool
 from control_api.forms import MAX_TEXT
 from control_api.guard import OPEN_PATHS
@@ -32,7 +33,7 @@ from control_api.scopes import Keys
 from control_api.wire import to_json
 
 if TYPE_CHECKING:
-    from control_api.ports import ApiSettings
+    from control_api.ports import ApiSettings, Uploads
     from control_api.routes import App
 
 THREADS = 88
@@ -78,11 +79,36 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
         self.write(body)
 
 
+class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
+    """One request at work."""
+
+    _stays = False
+
+    def build_response_header(self) -> bytes:
+        """As waitress does, but an answer that can have no body does not end the connection.
+
+        RFC 9110 8.6 forbids such an answer a length, and waitress closes what has none.
+        """
+        asked = self.request.headers.get("CONNECTION", "").lower()
+        self._stays = self.version == "1.1" and asked != "close" and not self.has_body
+        try:
+            return bytes(super().build_response_header())
+        finally:
+            self._stays = False
+
+    def set_close_on_finish(self) -> None:
+        """End the connection after this answer."""
+        if not self._stays:
+            super().set_close_on_finish()
+
+
 class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     """One request while it arrives."""
 
     charge = 0
     body_limit = 0
+    may_put = False
+    body_rcv: Any = None
 
     def __init__(self, adj: Adjustments, channel: _Channel) -> None:
         super().__init__(adj)
@@ -143,6 +169,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    task_class = _Task
     error_task_class = _JsonErrorTask
 
     def parser_class(self, adj: Adjustments) -> _Parser:
@@ -166,9 +193,12 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 class _Limits:
     """What a request may bring."""
 
-    def __init__(self, settings: ApiSettings, keys: Keys, spool: Path | None = None) -> None:
+    def __init__(
+        self, settings: ApiSettings, keys: Keys, spool: Path | None, partial: Uploads | None
+    ) -> None:
         self._keys = keys
         self._spool = spool
+        self._uploads = partial
         #: A little more than the cap: the application names the field that is too large.
         self.upload = settings.max_upload_bytes + MAX_TEXT
         self.form = 2 * settings.max_upload_bytes + 2 * MAX_TEXT  # may hold two sounds
@@ -178,7 +208,9 @@ class _Limits:
     def may_enter(self, request: _Parser) -> bool:
         if request.path in OPEN_PATHS or request.command == "OPTIONS":
             return True
-        return self._keys.holder(request.headers.get("AUTHORIZATION", "")) is not None
+        holder = self._keys.holder(request.headers.get("AUTHORIZATION", ""))
+        request.may_put = holder is not None and holder.may("files")
+        return holder is not None
 
     def room(self) -> int:
         """Bytes that the disk has for bodies which have not arrived yet."""
@@ -187,12 +219,14 @@ class _Limits:
     def sink(self, request: _Parser) -> Sink:
         """Where the body of a request goes."""
         kind = request.headers.get("CONTENT_TYPE", "")
+        if self._uploads is not None and request.may_put and uploads.is_piece(request):
+            return uploads.piece(self._uploads, request)
         if request.command == "POST" and kind.lower().startswith("multipart/form-data"):
             return FormBody(kind, self._spool)
         return Spool(self._spool)
 
     def body_limit(self, request: _Parser) -> int:
-        if request.command == "PUT":
+        if request.command == "PUT" or uploads.is_piece(request):
             return self.upload
         if request.path.rstrip("/") == MCP_PATH:
             return self.mcp
@@ -225,8 +259,9 @@ class Server:
         port: int,
         keys: Keys | None = None,
         spool: Path | None = None,
+        partial: Uploads | None = None,
     ) -> None:
-        limits = _Limits(settings, keys or Keys(settings.auth_token), spool)
+        limits = _Limits(settings, keys or Keys(settings.auth_token), spool, partial)
         adjustments = Adjustments(
             host=host,
             port=port,
@@ -298,6 +333,7 @@ def serve(
     *,
     spool: Path | None = None,
     keys: Keys | None = None,
+    partial: Uploads | None = None,
 ) -> Server:
     """Listen on an address; port 0 takes a free one.
 
@@ -309,6 +345,8 @@ def serve(
         spool: where bodies wait until they are read. Else the system's temporary
             folder, which may be small or in memory.
         keys: open it before a body is read; those that `create_app` was given.
+        partial: where the pieces of resumable uploads go while they arrive. Without,
+            they are taken as other bodies are, whole or not at all.
 
     Raises:
         OSError: the address cannot be taken.
@@ -318,7 +356,7 @@ def serve(
         shutil.rmtree(spool, ignore_errors=True)
         spool.mkdir(parents=True)
         tempfile.tempdir = str(spool)  # for long answers; waitress has no option for it
-    return Server(app, settings, host, port, keys, spool)
+    return Server(app, settings, host, port, keys, spool, partial)
 
 
 def _too_large(limit: int) -> str:

@@ -61,7 +61,15 @@ def serve(settings: Settings) -> int:
         keys = Keys(settings.auth_token, named, now=SystemClock().now)
         door = Door(service, settings)
         app = create_app(service, settings, keys, door=door)
-        server = listen(app, settings, settings.host, settings.port, spool=spool, keys=keys)
+        server = listen(
+            app,
+            settings,
+            settings.host,
+            settings.port,
+            spool=spool,
+            keys=keys,
+            partial=service.uploads,
+        )
     except BaseException:
         dispatcher.stop(at_once=True)
         raise
@@ -87,6 +95,7 @@ def serve(settings: Settings) -> int:
     manager.stop()
     server.close()
     service.deliverer.stop()
+    service.uploads.stop()
     listening.join(10)
     door.close()
     withdraw(settings)

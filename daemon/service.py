@@ -59,6 +59,7 @@ from daemon.outbox import WEBHOOK_STATES, OutboxReader
 from daemon.outbox import Webhook as QueuedWebhook
 from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
+from daemon.resumable import Resumable
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
 from daemon.staging import Staging, copy_capped, normalized, too_large
@@ -99,6 +100,13 @@ class QueueService:
         self._manager = manager
         self._presets = PresetShelf(settings)
         self._staging = Staging(settings.files, settings.max_upload_bytes)
+        self._uploads = Resumable(
+            settings.uploads / "resumable",
+            self._staging,
+            max_bytes=settings.max_upload_bytes,
+            ttl=settings.upload_ttl,
+            now=time.time,
+        )
         self._outgoing = outgoing_for(settings)
         self._hooks = hooks_for(settings)
         self._outbox = OutboxReader(settings.database)
@@ -310,6 +318,7 @@ class QueueService:
                     self._forget_sent(one.id)
 
         threading.Thread(target=watch, name="inputs", daemon=True).start()
+        self._uploads.start()
         return news
 
     def _forget_sent(self, job_id: str) -> None:
@@ -380,6 +389,11 @@ class QueueService:
     def delete_file(self, path: str) -> str:
         """Remove, with the folders that become empty."""
         return self._staging.delete(path)
+
+    @property
+    def uploads(self) -> Resumable:
+        """Files that are sent in pieces."""
+        return self._uploads
 
     # -- the server itself -------------------------------------------------------------------------
     def health(self) -> Health:

@@ -9,6 +9,7 @@ reserved name beside their target, fsynced and renamed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import uuid
@@ -131,6 +132,29 @@ class Staging:
                 raise
             os.fsync(parent)
         return _stored(path, facts)
+
+    def adopt(self, path: str, source: Path) -> StoredFile:
+        """Let a whole file of ours become one of the area, in place of one that was there.
+
+        Raises:
+            BadPath: the path breaks a rule, or names a folder or a link; the file stays.
+        """
+        path = normalized(path)
+        with self._parent(path, create=True) as (parent, name):
+            self._refuse_folder(parent, name, path)
+            try:
+                os.rename(source, name, dst_dir_fd=parent)
+            except OSError as wrong:
+                if wrong.errno != errno.EXDEV:
+                    raise
+            else:
+                os.fsync(parent)
+                return _stored(path, os.stat(name, dir_fd=parent, follow_symlinks=False))
+        # The area lies on another disk.
+        with source.open("rb") as file:
+            stored = self.put(path, file)
+        source.unlink()
+        return stored
 
     def open(self, path: str) -> tuple[BinaryIO, StoredFile]:
         """Open a file for reading.
