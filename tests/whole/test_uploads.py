@@ -3,9 +3,13 @@
 import random
 import urllib.request
 
+import pytest
 from tusclient.client import TusClient
 
+from bench.uploads import measure, resident
 from tests.whole.living import living
+
+pytestmark = pytest.mark.slow
 
 CHUNK = 300_000
 
@@ -35,3 +39,20 @@ def test_a_killed_daemon_goes_on_where_the_upload_was(tmp_path):
         with urllib.request.urlopen(f"{daemon.address}/v1/files/sets/take.wav") as reply:
             assert reply.read() == data
         assert daemon.get("/v1/files")["files"][0]["size"] == len(data)
+
+
+@pytest.mark.parametrize("form", [False, True], ids=["as bodies", "in forms"])
+def test_many_uploads_at_once_are_written_once_and_starve_nobody(tmp_path, form):
+    clients, size = 12, 8_000_000
+    with living(tmp_path / "data", AUDIOLLA_MAX_UPLOAD_BYTES=str(size)) as daemon:
+        before = resident(daemon.process.pid)
+        seen = measure(daemon, clients, size, form=form)
+        staged = [f["size"] for f in daemon.get("/v1/files")["files"]]
+        assert list((daemon.data / "uploads" / "incoming").iterdir()) == []
+
+    assert seen.statuses == [400 if form else 201] * clients
+    assert staged == ([] if form else [size] * clients)
+    assert seen.memory - before < size * clients / 3
+    assert seen.written < 1.1 * size * clients
+    assert seen.read < 0.1 * size * clients
+    assert seen.median < 0.5
