@@ -70,7 +70,10 @@ def upload(address: str, path: str, size: int, *, form: bool) -> int:
     head, tail = b"", b""
     if form:
         head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-        tail = b"\r\n--edge--\r\n"
+        tail = (
+            b'\r\n--edge\r\nContent-Disposition: form-data; name="nonsense"\r\n\r\n1'
+            b"\r\n--edge--\r\n"
+        )
         connection.putrequest("POST", "/v1/audio/info")
         connection.putheader("Content-Type", "multipart/form-data; boundary=edge")
     else:
@@ -141,7 +144,7 @@ def main() -> int:
         before = resident(daemon.process.pid)
         seen = measure(daemon, given.clients, size, form=given.form)
         whole = [f["size"] for f in daemon.get("/v1/files")["files"]]
-    expected = [400] * given.clients if given.form else [201] * given.clients
+    expected = [422] * given.clients if given.form else [201] * given.clients
     arrived = [] if given.form else [size] * given.clients
     slow = statistics.quantiles(seen.health, n=20)[-1] if len(seen.health) > 1 else seen.median
     fine = (

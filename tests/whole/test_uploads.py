@@ -43,16 +43,17 @@ def test_a_killed_daemon_goes_on_where_the_upload_was(tmp_path):
 
 @pytest.mark.parametrize("form", [False, True], ids=["as bodies", "in forms"])
 def test_many_uploads_at_once_are_written_once_and_starve_nobody(tmp_path, form):
-    clients, size = 12, 8_000_000
+    clients, size = 16, 8_000_000
     with living(tmp_path / "data", AUDIOLLA_MAX_UPLOAD_BYTES=str(size)) as daemon:
         before = resident(daemon.process.pid)
         seen = measure(daemon, clients, size, form=form)
         staged = [f["size"] for f in daemon.get("/v1/files")["files"]]
         assert list((daemon.data / "uploads" / "incoming").iterdir()) == []
 
-    assert seen.statuses == [400 if form else 201] * clients
+    assert seen.statuses == [422 if form else 201] * clients
     assert staged == ([] if form else [size] * clients)
-    assert seen.memory - before < size * clients / 3
+    # Some of it is the agents' door, which opens meanwhile.
+    assert seen.memory - before < 80_000_000 < 0.7 * size * clients
     assert seen.written < 1.1 * size * clients
     assert seen.read < 0.1 * size * clients
     assert seen.median < 0.5
