@@ -297,7 +297,10 @@ class FormBody:
 
     def _body(self) -> bool:
         assert self._open is not None
-        found = self._left.find(self._delimiter)
+        # Mostly there is none, which is known faster from the end: Python looks for the last one
+        # of something some times faster than for the first one.
+        there = self._left.rfind(self._delimiter) >= 0
+        found = self._left.find(self._delimiter) if there else -1
         ready = found if found >= 0 else len(self._left) - len(self._delimiter) + 1
         if ready > 0:
             with memoryview(self._left) as view:
