@@ -12,6 +12,7 @@ dropped, and the error is raised to who reads it.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import io
 import os
@@ -297,10 +298,7 @@ class FormBody:
 
     def _body(self) -> bool:
         assert self._open is not None
-        # Mostly there is none, which is known faster from the end: Python looks for the last one
-        # of something some times faster than for the first one.
-        there = self._left.rfind(self._delimiter) >= 0
-        found = self._left.find(self._delimiter) if there else -1
+        found = _find(self._left, self._delimiter)
         ready = found if found >= 0 else len(self._left) - len(self._delimiter) + 1
         if ready > 0:
             with memoryview(self._left) as view:
@@ -319,6 +317,29 @@ class FormBody:
     def _drop(self, count: int) -> None:
         del self._left[:count]
 
+
+def _c_memmem() -> Callable[[bytearray, bytes], int] | None:
+    """The C library's search, if it has one."""
+    try:
+        memmem = ctypes.CDLL(None).memmem
+    except (AttributeError, OSError):
+        return None
+    memmem.restype = ctypes.c_void_p
+    memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+
+    def find(data: bytearray, wanted: bytes) -> int:
+        if not data:
+            return -1
+        first = ctypes.addressof((ctypes.c_char * len(data)).from_buffer(data))
+        place = memmem(first, len(data), wanted, len(wanted))
+        return -1 if place is None else int(place) - first
+
+    return find
+
+
+#: Python's own takes 1 to 3 ms for the 1.8 MB of ten seconds of sound, with the interpreter's lock
+#: held; the C library's is some times faster, and lets other threads work meanwhile.
+_find: Callable[[bytearray, bytes], int] = _c_memmem() or bytearray.find
 
 _EXTENDED = re.compile(r"([\w.:-]+)'[\w-]*'(.+)")
 

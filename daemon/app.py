@@ -43,6 +43,7 @@ def serve(settings: Settings) -> int:
             from daemon.client import Client
             from daemon.clock import SystemClock
             from daemon.folders import FolderManager
+            from daemon.jobs import ENDED
             from daemon.reader import JobReader
             from daemon.service import QueueService
             from daemon.tokens import TokenFile
@@ -74,8 +75,9 @@ def serve(settings: Settings) -> int:
         dispatcher.stop(at_once=True)
         raise
     service.tidy_up()
-    service.deliverer.start(client.subscribe())
-    manager.start(client.subscribe())
+    # A thread is only woken for what it is about.
+    service.deliverer.start(client.subscribe(lambda one: one.webhook or one.state == "missed"))
+    manager.start(client.subscribe(lambda one: one.state in ENDED or one.state == "missed"))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -309,13 +309,14 @@ class QueueService:
 
         A failed job keeps them: it may be retried.
         """
-        news = self._client.subscribe()
+        news = self._client.subscribe(
+            lambda one: one.state in ("completed", "cancelled") and one.progress is None
+        )
 
         def watch() -> None:
             for one in news:
-                if one.state in ("completed", "cancelled") and one.progress is None:
-                    shutil.rmtree(self._inputs(one.id), ignore_errors=True)
-                    self._forget_sent(one.id)
+                shutil.rmtree(self._inputs(one.id), ignore_errors=True)
+                self._forget_sent(one.id)
 
         threading.Thread(target=watch, name="inputs", daemon=True).start()
         self._uploads.start()
