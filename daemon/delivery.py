@@ -71,16 +71,20 @@ class Drafts:
         max_bytes: int | None = None,
         replaced: Path | None = None,
         inspect: Callable[[Draft], None] = lambda _: None,
+        fleeting: bool = False,
     ) -> None:
         """Files below `folder`; one larger than `max_bytes` is refused.
 
         Args:
             replaced: where files are kept whose names these take over; None lets go of them.
             inspect: looks at each finished part before anything gets its name.
+            fleeting: nothing here has to outlast a power failure, and nobody else's files
+                lie there: no fsync, and no promise before the names are given.
         """
         self._replaced = replaced
         self._inspect = inspect
         self._notes: list[Note] = []
+        self._fleeting = fleeting
         self._job = job
         self._folder = folder
         self._replace = replace
@@ -139,6 +143,8 @@ class Drafts:
             StorageFailed: a written file has disappeared.
             TooLarge: a written file is larger than may be delivered.
         """
+        if self._fleeting:
+            return self._put_down(built)
         drafts = self._drafts
         placements = [self._settled(draft) for draft in drafts]
         for note in self._notes:
@@ -164,13 +170,24 @@ class Drafts:
                 if note.draft.final in taken:
                     self._next_name(note.draft)
 
+    def _put_down(self, built: Built) -> dict[str, Any]:
+        """Give the final names at once. An attempt that dies here is simply made again."""
+        for draft in self._drafts:
+            self._measure(draft, draft.part.stat())
+            os.replace(draft.part, draft.wanted)
+            draft.about["path"] = path_to_text(draft.wanted)
+        return built([draft.about for draft in self._drafts])
+
+    def _measure(self, draft: Draft, stat: os.stat_result) -> None:
+        if self._max_bytes is not None and stat.st_size > self._max_bytes:
+            raise TooLarge(f"the result has {stat.st_size} bytes; {self._max_bytes} may be staged")
+        draft.about["size"] = stat.st_size
+
     def _settled(self, draft: Draft) -> Placement:
         with draft.part.open("rb") as file:
             os.fsync(file.fileno())
             stat = os.fstat(file.fileno())
-        if self._max_bytes is not None and stat.st_size > self._max_bytes:
-            raise TooLarge(f"the result has {stat.st_size} bytes; {self._max_bytes} may be staged")
-        draft.about["size"] = stat.st_size
+        self._measure(draft, stat)
         self._inspect(draft)
         if draft.replace and self._replaced is not None:
             draft.keep = self._replaced / self._job / draft.final.name

@@ -267,6 +267,7 @@ class _Attempt:
             max_bytes=delivery.max_bytes,
             replaced=recording.replaced,
             inspect=recording.inspect,
+            fleeting=delivery.fleeting,
         ) as drafts:
             if wants_sound:
                 writing = _Writing(self.context, names, story, monitor)
