@@ -65,6 +65,7 @@ def serve(settings: Settings) -> int:
     except BaseException:
         dispatcher.stop(at_once=True)
         raise
+    service.answers.start()
     service.tidy_up()
     service.deliverer.start(client.subscribe())
     manager.start(client.subscribe())
@@ -87,6 +88,7 @@ def serve(settings: Settings) -> int:
     manager.stop()
     server.close()
     service.deliverer.stop()
+    service.answers.stop()
     listening.join(10)
     door.close()
     withdraw(settings)

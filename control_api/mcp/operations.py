@@ -36,6 +36,7 @@ _PENDING: Mapping[str, Schema] = {
     "job_id": {"type": "string", "description": "With async_job: ask get_job about it."},
     "status": {"type": "string"},
     "status_url": {"type": "string"},
+    "result_url": {"type": "string", "description": "Where its result is, once it has completed."},
 }
 _KINDS = {"png": "image", "svg": "image"}
 _BASE64: Schema = {"type": "string", "contentEncoding": "base64"}

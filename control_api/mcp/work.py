@@ -87,7 +87,8 @@ def run(
         in_background = request.background
         if in_background:
             url = f"/v1/jobs/{job_id}"
-            return Answer({"job_id": job_id, "status": "pending", "status_url": url})
+            urls = {"status_url": url, "result_url": f"{url}/result"}
+            return Answer({"job_id": job_id, "status": "pending", **urls})
         return tell(service.wait(job_id, watching(job_id, caller, service)))
     finally:
         if not in_background:

@@ -15,6 +15,7 @@ from control_api.ports import (
     Output,
     Removal,
     StoredFile,
+    Taken,
     Upload,
     Vitals,
 )
@@ -56,6 +57,8 @@ class FakeService:
         self.vital = Vitals({}, (), {"pending": 3}, 1.5, (), (), {}, 1000)
         #: Idempotency keys and their jobs.
         self.keys = {}
+        #: What is said of each result: HIT, MISS, BYPASS.
+        self.cache = None
         #: Seconds that jobs take.
         self.patience_needed = 0
         self.all_jobs = {}
@@ -118,12 +121,12 @@ class FakeService:
     def submit(self, submission):
         known = self.keys.get(submission.key)
         if known is not None:
-            return known
+            return Taken(known, self.cache)
         self.submitted.append(submission)
         self.all_jobs[submission.id] = self._ended(submission)
         if submission.key is not None:
             self.keys[submission.key] = submission.id
-        return submission.id
+        return Taken(submission.id, self.cache)
 
     def _ended(self, submission):
         step = submission.order.steps[-1]
