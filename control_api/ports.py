@@ -89,6 +89,8 @@ class Job:
     request: str = ""
     #: Its result was known when it was submitted; nothing ran.
     recalled: bool = False
+    #: What its door needs to answer whoever asks later, as JSON.
+    call: str = ""
 
     @property
     def is_chain(self) -> bool:
@@ -287,6 +289,10 @@ class ApiSettings(Protocol):
     def mcp_inline_bytes(self) -> int:
         """Cap on sound, pictures and files within an answer to an agent."""
 
+    @property
+    def job_ttl(self) -> float:
+        """Seconds that an ended job is kept."""
+
 
 class Service(Protocol):
     """The daemon, as the API sees it."""
@@ -368,6 +374,9 @@ class Service(Protocol):
         Raises:
             TimeoutError: it has not ended within `seconds`. It goes on.
         """
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job unless it has ended, or is too late; False when there is none."""
 
     def discard(self, job_id: str) -> None:
         """Remove the files that were kept for one job alone."""

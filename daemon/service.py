@@ -255,6 +255,16 @@ class QueueService:
             except QueueUnavailable as wrong:
                 raise StorageFailed(str(wrong)) from wrong
 
+    def cancel(self, job_id: str) -> bool:
+        """Pending or running, it ends; what has ended stays as it is."""
+        try:
+            self._client.cancel(job_id)
+        except NoSuchJob:
+            return False
+        except QueueUnavailable as wrong:
+            raise StorageFailed(str(wrong)) from wrong
+        return True
+
     def discard(self, job_id: str) -> None:
         """Remove the job's own folder."""
         self.answers.forget(job_id)
@@ -535,6 +545,7 @@ class QueueService:
             error_step=job.error_step,
             request=orjson.loads(job.order).get("request", "") if job.idempotency_key else "",
             recalled=result.get("recalled", False),
+            call=orjson.loads(job.order).get("call", "") if job.source == "mcp" else "",
         )
 
     def _output(self, about: dict[str, Any]) -> Output:

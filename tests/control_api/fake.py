@@ -139,6 +139,8 @@ class FakeService:
             "ops": tuple(s.op for s in submission.order.steps),
             "webhook_url": submission.webhook_url,
             "request": submission.order.request,
+            "source": submission.source,
+            "call": submission.order.call,
         }
         if isinstance(self.outcome, Exception):
             about |= {
@@ -177,6 +179,12 @@ class FakeService:
         if seconds is not None and self.patience_needed > seconds:
             raise TimeoutError
         return self.all_jobs[job_id]
+
+    def cancel(self, job_id):
+        job = self.all_jobs.get(job_id)
+        if job is not None and not job.ended:
+            self.all_jobs[job_id] = replace(job, status="cancelled")
+        return job is not None
 
     def discard(self, job_id):
         self.discarded.append(job_id)
