@@ -115,7 +115,7 @@ class _Desk:
 
     async def call_tool(
         self, context: Context, params: types.CallToolRequestParams
-    ) -> types.CallToolResult | tasks.CreateTaskResult:
+    ) -> types.CallToolResult | dict[str, Any]:
         """Run a tool in a thread; when the client goes, so does its work.
 
         What takes longer becomes a task, where the client knows what that is.
@@ -135,7 +135,7 @@ class _Desk:
             if isinstance(answered, types.CallToolResult):
                 return answered
             job = await self._in_thread(found, self._service, answered)
-            return tasks.CreateTaskResult(**tasks.state_of(job, self._ttl))
+            return tasks.on_the_wire(tasks.CreateTaskResult(**tasks.state_of(job, self._ttl)))
         finally:
             # Reached at once when the request is cancelled; the thread sees it within a moment.
             gone.set()
@@ -147,9 +147,7 @@ class _Desk:
         """How a task stands; with what its tool answers once it has ended."""
         tool, job = await self._task(context, params.task_id)
         state = tasks.state_of(job, self._ttl)
-        told = tasks.Task(**state).model_dump(by_alias=True, mode="json", exclude_none=True)
-        # An unlimited time is said, not left out.
-        told.setdefault("ttlMs", None)
+        told = tasks.on_the_wire(tasks.Task(**state))
         if state["status"] == "completed":
             caller = Caller(inline_bytes=self._limit)
             answer = await self._in_thread(_told_of, tool, job, caller)

@@ -101,6 +101,12 @@ def state_of(job: Job, ttl: float) -> dict[str, Any]:
     }
 
 
+def on_the_wire(task: Task) -> dict[str, Any]:
+    """A task as JSON. An unlimited time is said, which the package would leave out as null."""
+    told = task.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return {"ttlMs": None, **told}
+
+
 def call_of(job: Job) -> Call:
     """What is known of the call that made a job."""
     return Call(**orjson.loads(job.call)) if job.call else Call()

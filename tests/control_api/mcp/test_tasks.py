@@ -12,6 +12,7 @@ from mcp.client.extension import ResultClaim
 from mcp.shared.exceptions import MCPError
 
 from control_api.mcp import tasks
+from handlers.errors import UnreadableInput
 from tests.control_api.fake import FakeService
 from tests.control_api.mcp.test_door import MODERN, PATIENCE, SOUND, listening
 
@@ -127,13 +128,10 @@ def test_long_work_is_a_task_whose_answer_is_the_tools(served):
     assert created.task_id not in served.service.discarded
 
 
-def test_a_task_that_fails_is_completed_with_the_tools_refusal(served):
-    from handlers.errors import UnreadableInput
-
-    served.service.outcome = UnreadableInput("a.wav holds no sound")
+def test_a_task_that_fails_is_completed_with_the_tools_refusal(served, monkeypatch):
+    monkeypatch.setattr(served.service, "outcome", UnreadableInput("a.wav holds no sound"))
     extension = Polling(lambda told: served.service.finish(told.task_id))
     answer = asking(served, lambda c: c.call_tool("reverse", SOUND), extension)
-    served.service.outcome = {}
 
     assert extension.seen[-1].status == "completed"
     assert answer.is_error
@@ -168,19 +166,23 @@ def test_a_task_is_cancelled_and_answers_to_what_was_not_asked_are_passed_over(s
     assert told.result is None
 
 
+async def refused(session, task_id):
+    with pytest.raises(MCPError) as refusal:
+        await get(session, task_id)
+    return refusal.value.error
+
+
 def test_a_task_that_is_none_is_an_error_of_the_protocol(served):
-    with pytest.raises(MCPError) as refused:
-        asking(served, lambda c: get(c.session, "nonsense"), advertise(tasks.EXTENSION))
-    assert refused.value.error.code == types.INVALID_PARAMS
-    assert "nonsense" in str(refused.value)
+    error = asking(served, lambda c: refused(c.session, "nonsense"), advertise(tasks.EXTENSION))
+    assert error.code == types.INVALID_PARAMS
+    assert "nonsense" in error.message
 
 
-def test_who_does_not_say_that_it_knows_tasks_is_told_what_is_missing(served):
-    with pytest.raises(MCPError) as refused:
-        asking(served, lambda c: get(c.session, "job-1"))
-    assert refused.value.error.code == -32021
-    needed = refused.value.error.data["requiredCapabilities"]["extensions"]
-    assert needed == {tasks.EXTENSION: {}}
+@pytest.mark.parametrize("mode", ["legacy", MODERN])
+def test_who_does_not_say_that_it_knows_tasks_is_told_what_is_missing(served, mode):
+    error = asking(served, lambda c: refused(c.session, "job-1"), mode=mode)
+    assert error.code == -32021
+    assert error.data["requiredCapabilities"]["extensions"] == {tasks.EXTENSION: {}}
 
 
 @pytest.mark.parametrize("mode", ["legacy", MODERN])
@@ -193,4 +195,4 @@ def test_the_server_says_that_it_knows_tasks(served):
     async def ask(client):
         return client.server_capabilities
 
-    assert asking(served, ask).extensions == {tasks.EXTENSION: {}}
+    assert asking(served, ask, mode="auto").extensions == {tasks.EXTENSION: {}}
