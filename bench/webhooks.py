@@ -2,9 +2,13 @@
 
     python -m bench.webhooks [--kills 100]
 
-Every round submits a job with a webhook over HTTP and kills every process of
-the daemon with SIGKILL, some milliseconds later. Afterwards each acknowledged
-job must have run to its end once, and each webhook must have come at least once.
+Every round submits a job with a webhook and an Idempotency-Key over HTTP, kills
+every process of the daemon with SIGKILL, now and then before it has answered,
+and submits the same again once the daemon is back, as a client does that cannot
+know. Afterwards there must be one job for each key; each must have run to its
+end once, and each webhook must have come at least once. Every second job may be
+answered from the result cache, so that no worker is between its submission and
+its end.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import threading
 import time
 import urllib.request
 from contextlib import suppress
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -50,13 +55,13 @@ class Receiver(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def submit(address: str, sound: Path, hook: str) -> str | None:
+def submit(address: str, sound: Path, hook: str, key: str, *, anew: bool) -> str | None:
     """The id of an acknowledged job; None where the server was not there to answer."""
     body = json.dumps({"file_path": sound.name, "async_job": True, "webhook_url": hook}).encode()
-    request = urllib.request.Request(
-        f"{address}/v1/audio/info", body, {"Content-Type": "application/json"}
-    )
-    with suppress(OSError), urllib.request.urlopen(request, timeout=10) as reply:
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    headers |= {"Cache-Control": "no-cache"} if anew else {}
+    request = urllib.request.Request(f"{address}/v1/audio/loudness", body, headers)
+    with suppress(OSError, HTTPException), urllib.request.urlopen(request, timeout=30) as reply:
         return str(json.load(reply)["job_id"])
     return None
 
@@ -92,21 +97,50 @@ def main() -> int:
         (data / "files").mkdir(parents=True)
         sound = write_wav(tone(440, seconds=1, peak_db=-6), data / "files/take.wav")
         environment = {"AUDIOLLA_FETCH_ALLOW_PRIVATE": "true", "AUDIOLLA_CPU_WORKERS": "1"}
-        environment |= {"AUDIOLLA_JOB_MAX_DEATHS": "1000"}
+        environment |= {"AUDIOLLA_JOB_MAX_DEATHS": "1000", "AUDIOLLA_JOB_TTL": "24h"}
         living = Living(data, environment)
-        jobs: list[str] = []
-        for _ in range(args.kills):
-            jobs += filter(None, [submit(living.address, sound, hook)])
+        acknowledged: dict[str, set[str]] = {}
+        retried = unanswered = 0
+        began = time.monotonic()
+        for number in range(args.kills):
+            key, anew = f"kill-{number}", number % 2 == 0
+            given: list[str | None] = []
+            address = living.address
+
+            def first(
+                address: str = address,
+                key: str = key,
+                anew: bool = anew,
+                given: list[str | None] = given,
+            ) -> None:
+                given.append(submit(address, sound, hook, key, anew=anew))
+
+            asking = threading.Thread(target=first)
+            asking.start()
+            if dice.random() < 0.7:
+                asking.join()
             pause.wait(dice.choice([0.0, 0.02, 0.2, 1.0, 3.0]) * dice.random())
             kill_everything(living)
+            asking.join()
             living.start()
+            unanswered += given == [None]
+            given.append(submit(living.address, sound, hook, key, anew=anew))
+            retried += given[-1] is not None
+            acknowledged[key] = {one for one in given if one is not None}
+        jobs = sorted({one for some in acknowledged.values() for one in some})
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end and not all(Receiver.told[job] for job in jobs):
             pause.wait(0.2)
         story = look(data / "audiolla.db", jobs)
+        story["retries_not_answered"] = args.kills - retried
+        story["two_jobs_for_a_key"] = sum(len(some) > 1 for some in acknowledged.values())
+        story["jobs_without_an_acknowledgement"] = story.pop("rows") - len(jobs)
         living.stop()
-    print(json.dumps({"kills": args.kills, "jobs": len(jobs), **story}))
-    return int(any(story[name] for name in ("untold", "unfinished", "completed_twice", "two_ids")))
+    broken = {name: count for name, count in story.items() if name != "told_more_than_once"}
+    about = {"kills": args.kills, "jobs": len(jobs), "first_requests_unanswered": unanswered}
+    about["seconds"] = round(time.monotonic() - began)
+    print(json.dumps({**about, **story}))
+    return int(any(broken.values()) or not jobs)
 
 
 def look(database: Path, jobs: list[str]) -> dict[str, Any]:
@@ -118,7 +152,9 @@ def look(database: Path, jobs: list[str]) -> dict[str, Any]:
                 "WHERE job_events.state = 'completed' GROUP BY jobs.id"
             )
         )
+        rows = reader.execute("SELECT count(*) FROM jobs").fetchone()[0]
     return {
+        "rows": rows,
         "untold": sum(not Receiver.told[job] for job in jobs),
         "unfinished": sum(not ends.get(job) for job in jobs),
         "completed_twice": sum(ends.get(job, 0) > 1 for job in jobs),
