@@ -88,6 +88,8 @@ class Answers:
         self._asked: dict[str, _Asked] = {}
         #: By key: what is being hashed.
         self._storing: dict[str, _Found] = {}
+        #: Another process that looks here, as the door over stdio, only gives.
+        self._keeps = False
         self._waiting: queue.SimpleQueue[_Found | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="answers", daemon=True)
 
@@ -97,13 +99,16 @@ class Answers:
         return self._settings.cache_bytes > 0
 
     def start(self) -> None:
-        """Begin to keep answers."""
+        """Begin to keep answers; one process does."""
+        self._keeps = self.on
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
         """Keep what is at hand, and end."""
+        self._keeps = False
         self._waiting.put(None)
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     # -- asking --------------------------------------------------------------------------------
     def question(self, order: Order) -> Question | None:
@@ -162,6 +167,8 @@ class Answers:
     # -- keeping -------------------------------------------------------------------------------
     def expect(self, job_id: str, question: Question, *, waited_for: bool) -> None:
         """The job is about to be submitted: its answer may be kept."""
+        if not self._keeps:
+            return
         try:
             inputs = [source.open() for source in question.sources] if waited_for else []
         except OSError:

@@ -76,6 +76,7 @@ class Served:
     def __init__(self, queue):
         self.queue, self.settings = queue, queue.settings
         self.service = QueueService(queue.settings, queue.client, queue.reader)
+        self.service.answers.start()
         app = create_app(self.service, queue.settings)
         self.server = serve(app, queue.settings, "127.0.0.1", 0)
         self.thread = threading.Thread(target=self.server.run)
@@ -92,6 +93,7 @@ class Served:
     def close(self):
         self.server.close()
         self.thread.join(10)
+        self.service.answers.stop()
 
     @asynccontextmanager
     async def client(self, mode=MODERN):

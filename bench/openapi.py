@@ -1,0 +1,78 @@
+"""Asks a real daemon everything that its OpenAPI document allows, and a good deal that it does not.
+
+    python -m bench.openapi [--seconds 300] [--only REGEX] [--seed N]
+
+schemathesis makes up the requests: the document's examples, then the edges of
+every field, then whatever comes to it. A 500, a status, header or body that
+the document does not tell of is a failure, and the exit code is 1. Streams of
+events, which do not end, are left to the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.scores import music
+from tests.sounds import groove, write_wav
+from tests.whole.living import living
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+_ENDLESS = r"/events$"
+
+
+def main() -> int:
+    """Print what was found; the exit code is 1 if anything was."""
+    parser = argparse.ArgumentParser(prog="bench.openapi")
+    parser.add_argument("--seconds", type=int, default=300, help="for all phases together")
+    parser.add_argument("--only", default="", help="paths that are asked, a regular expression")
+    parser.add_argument("--examples", type=int, default=20, help="made up for each operation")
+    parser.add_argument("--phases", default="examples,coverage,fuzzing")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        (data / "files").mkdir(parents=True)
+        write_wav(groove(seconds=1, channels=2)[0], data / "files/a.wav", "PCM_16")
+        (data / "files/a.mid").write_bytes(music().data)
+        # Nobody waits for the requests that are given up.
+        with living(data, AUDIOLLA_CPU_WORKERS="2", AUDIOLLA_JOB_TTL="60") as daemon:
+            return ask(daemon.address, given)
+
+
+def ask(address: str, given: argparse.Namespace) -> int:
+    """Run schemathesis within the time; its exit code, 0 where only the time ran out."""
+    command = [
+        *(Path(sys.executable).with_name("schemathesis"), "run", f"{address}/v1/openapi.json"),
+        *("--checks", ",".join(CHECKS), "--phases", given.phases, "--workers", "2"),
+        *("--max-examples", str(given.examples), "--seed", str(given.seed)),
+        *("--exclude-path-regex", _ENDLESS, "--request-timeout", "60"),
+        *("--suppress-health-check", "all", "--warnings", "off", "--no-color"),
+        *(("--include-path-regex", given.only) if given.only else ()),
+    ]
+    hooks = {"SCHEMATHESIS_HOOKS": "bench.openapi_hooks"}
+    began = time.monotonic()
+    process = subprocess.Popen(command, env=os.environ | hooks)
+    try:
+        status = process.wait(given.seconds)
+    except subprocess.TimeoutExpired:
+        # It sums up what it has found so far, and exits with 1 only for a failure.
+        process.send_signal(2)
+        status = process.wait(60)
+    print(f"{time.monotonic() - began:.0f} s, exit code {status}")
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
