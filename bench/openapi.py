@@ -53,6 +53,7 @@ def main() -> int:
         (data / "files/a.mid").write_bytes(music().data)
         # Nobody waits for the requests that are given up.
         with living(data, AUDIOLLA_CPU_WORKERS="2", AUDIOLLA_JOB_TTL="60") as daemon:
+            daemon.get("/v1/openapi.json")  # it is computed when it is first asked for
             config = Path(folder) / "schemathesis.toml"
             config.write_text(_CONFIG)
             return ask(daemon.address, config, given)
