@@ -4,7 +4,8 @@
 
 Every round submits a job with a webhook and an Idempotency-Key over HTTP, kills
 every process of the daemon with SIGKILL (before it has answered, some
-milliseconds later, when a job has completed, or when a webhook has come), and submits the same again once the daemon is back, as a client does that cannot
+milliseconds later, when a job has completed, or when a webhook has come), and
+submits the same again once the daemon is back, as a client does that cannot
 know. Afterwards there must be one job for each key; each must have run to its
 end once, and each webhook must have come at least once. Every second job may be
 answered from the result cache, so that no worker is between its submission and
