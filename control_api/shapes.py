@@ -351,6 +351,7 @@ class JobObject(TypedDict):
     name: NotRequired[str]
     ops: NotRequired[list[str]]
     attempt: NotRequired[int]
+    recalled: NotRequired[Annotated[bool, Field(description="Its result was known before.")]]
     progress: NotRequired[float]
     step: NotRequired[str]
 

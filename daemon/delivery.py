@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from daemon.execution import Context, Intent, Placement
+from daemon.execution import Intent, Placement, Promises
 from daemon.moves import fsync_folder, place
 from handlers.artifacts import File, FileCopy, Video
 from handlers.errors import StorageFailed, TooLarge
@@ -102,7 +102,7 @@ class Drafts:
         text = json.dumps(facts, indent=2, allow_nan=False, ensure_ascii=False)
         draft.part.write_text(text + "\n", encoding="utf-8")
 
-    def publish(self, context: Context, built: Built) -> dict[str, Any]:
+    def publish(self, context: Promises, built: Built) -> dict[str, Any]:
         """Promise and give the final names; the job's result.
 
         Raises:

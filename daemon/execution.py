@@ -110,7 +110,18 @@ class HandOver(_Plain):
     finished: list[dict[str, Any]]
 
 
-class Context(Protocol):
+class Promises(Protocol):
+    """Whoever keeps final names apart."""
+
+    def intend(self, intent: Intent) -> Sequence[Path]:
+        """Make an intent durable, unless a final name is promised to another job.
+
+        Returns:
+            The final names that are taken; empty when the intent is committed.
+        """
+
+
+class Context(Promises, Protocol):
     """What a running job may ask of its worker."""
 
     #: The daemon's settings: limits that the runner holds a job to.
@@ -134,13 +145,6 @@ class Context(Protocol):
 
         Raises:
             Cancelled: somebody cancelled the job.
-        """
-
-    def intend(self, intent: Intent) -> Sequence[Path]:
-        """Make an intent durable, unless a final name is promised to another job.
-
-        Returns:
-            The final names that are taken; empty when the intent is committed.
         """
 
 

@@ -172,3 +172,5 @@ class Order(_Plain):
     refusals: list[str] = Field(default_factory=list)
     #: Hash of the request that it was made of, where its sender may send it again.
     request: str = ""
+    #: What an agent's door needs to answer whoever asks about the job later, as JSON.
+    call: str = ""
