@@ -74,6 +74,16 @@ class Arrivals:
     def settle(self, wishes: SettleText) -> None:
         """Other wishes of the folder; what had been left is looked at again."""
         patience = Patience(quiet=wishes.quiet)
+        if wishes.unknown is not None:
+            quiet = wishes.unknown
+            patience = replace(
+                patience,
+                unknown_local=quiet,
+                unknown_remote=quiet,
+                open_local=quiet,
+                open_fresh=quiet,
+                zeros_remote=quiet,
+            )
         if wishes.truncated_after is not None:
             after = wishes.truncated_after
             patience = replace(patience, truncated_local=after, truncated_remote=after)
@@ -161,7 +171,7 @@ class Arrivals:
 
     def _look(self, path: str, now: float) -> Arrived | None:
         try:
-            reading = read_file(path, local=self._local)
+            reading = read_file(path, local=self._local, now=self._clock.now())
         except FileNotFoundError:
             self.gone(path)
             return None

@@ -75,7 +75,13 @@ class SettleText(_Written):
         None,
         ge=0,
         description="How long a file that is shorter than its header says may stand still "
-        "before it is given up; default 1 minute, on network mounts 10.",
+        "before it is given up; default 2 minutes, on network mounts 10.",
+    )
+    unknown: Seconds | None = Field(
+        None,
+        ge=0,
+        description="How long a file whose header does not tell its length has to be quiet; "
+        "default 1 second, 1 minute on network mounts, 2 minutes with a placeholder for a length.",
     )
     truncated: Literal["fail", "take"] = Field(
         "fail",
