@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import heapq
+import math
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -46,6 +47,7 @@ class Arrivals:
         *,
         local: bool,
         rescan_interval: float,
+        slowest: float | None = None,
     ) -> None:
         """Nothing is read yet.
 
@@ -54,21 +56,28 @@ class Arrivals:
             clock: the time.
             settle: the folder's wishes.
             local: leases tell the truth on its mount.
-            rescan_interval: seconds between two rescans.
+            rescan_interval: seconds between two rescans; infinite for none unless asked for.
+            slowest: seconds between two rescans when nothing has come for a while.
         """
         self._inbox = inbox
         self._clock = clock
         self._local = local
-        self._rescan_interval = rescan_interval
+        self._rescan_interval = self._pace = rescan_interval
+        self._slowest = rescan_interval if slowest is None else slowest
+        #: Unix seconds of the last rescan.
+        self.last_scan: float | None = None
         self._hints: deque[tuple[str, str]] = deque()
         self._settling: dict[str, Settling] = {}
         self._why: dict[str, str] = {}
         #: When to look at each, and the same as a heap (in which older entries are stale).
         self._due: dict[str, float] = {}
+        self._noticed = 0
         self._queue: list[tuple[float, str]] = []
         #: Files that stay where they are, as they were when that was found.
         self._left: dict[str, Stamp] = {}
         self._next_rescan = self._next_net = _BEFORE_ALL
+        if math.isinf(rescan_interval):
+            self._next_rescan = math.inf
         self.settle(settle)
 
     def settle(self, wishes: SettleText) -> None:
@@ -108,6 +117,11 @@ class Arrivals:
         return [(path, self._why.get(path, "")) for path in islice(self._settling, most)]
 
     @property
+    def folder_count(self) -> int:
+        """Directories that are looked through."""
+        return self._inbox.folder_count
+
+    @property
     def left(self) -> int:
         """Files that stay in the inbox."""
         return len(self._left)
@@ -136,8 +150,14 @@ class Arrivals:
             self._inbox.look(folder, name, self._clock.now(), self._notice)
         if now >= self._next_rescan:
             everything = now >= self._next_net
+            before = self._noticed
             self._inbox.rescan(self._clock.now(), self._notice, everything=everything)
-            self._next_rescan = now + self._rescan_interval
+            self.last_scan = self._clock.now()
+            # On a share where nothing happens, nobody is asked every two seconds.
+            self._pace = min(1.5 * self._pace, self._slowest)
+            if self._noticed > before:
+                self._pace = self._rescan_interval
+            self._next_rescan = now + self._pace
             if everything:
                 self._next_net = now + _NET_SECONDS
         found: list[Arrived] = []
@@ -161,6 +181,7 @@ class Arrivals:
         return dict.fromkeys(self._hints.popleft() for _ in range(len(self._hints)))
 
     def _notice(self, path: str) -> None:
+        self._noticed += 1
         if path not in self._settling:
             self._settling[path] = Settling(self._patience)
         self._at(_BEFORE_ALL, path)

@@ -30,6 +30,8 @@ from daemon.mounts import Mount, mount_of
 from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove_empty
 from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_path, write_reason
 from daemon.rulefiles import ERROR_NAME, NAME
+from daemon.taking.roots import Root
+from daemon.taking.watching import Method, method_for
 from daemon.watch import Deaf, Ears, Inbox
 from handlers.errors import AudiollaError
 from rules.match import FileFacts
@@ -70,9 +72,17 @@ class FolderStatus:
     root: Path
     file: Path
     rules: tuple[str, ...]
-    #: `events` or `rescan`, and the file system that decided it.
+    #: `events`, `poll` or `manual`, why, and the file system that decided it.
     method: str
+    why: str
     mount: str
+    #: Until a new file is noticed, at most, in words.
+    delay: str
+    #: Unix seconds of the last event and of the last look through the folder; None before.
+    last_event: float | None
+    last_scan: float | None
+    #: Folders that are watched: the inbox and those in it.
+    folders: int
     #: Files in the inbox that are not complete yet, and why the first of them wait.
     waiting: int
     waiting_for: tuple[tuple[str, str], ...]
@@ -136,24 +146,30 @@ class HotFolder:
         self._max_attempts = max_attempts
         self.mount = mount or mount_of(rules.root)
         # A share that is not mounted must not get stages in its empty mount point's place.
-        os.stat(rules.root)
+        self._root = Root(rules.root, self.mount, rules.stages.processing)
         for folder in rules.stages.all:
             folder.mkdir(parents=True, exist_ok=True)
-        self._listens = listen is not None and self.mount.local
+        self._method = self._chosen_method(rules, listens=listen is not None)
         inbox = Inbox(
             rules.root,
             recurse=rules.recurse,
             reserved=rules.reserved | {rules.root / NAME, rules.root / ERROR_NAME},
-            ears=listen(self.hint) if listen is not None and self._listens else Deaf(),
+            ears=listen(self.hint) if listen and self._method.kind == "events" else Deaf(),
         )
         self._arrivals = Arrivals(
-            inbox, clock, rules.settle, local=self.mount.local, rescan_interval=rescan_interval
+            inbox,
+            clock,
+            rules.settle,
+            local=self.mount.local,
+            rescan_interval=self._method.every,
+            slowest=self._method.slowest,
         )
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []
         self._heard: deque[tuple[str, State]] = deque()
         self._next_reconcile = float("-inf")
+        self._last_event: float | None = None
         self._recovered = self._retired = False
         self._taken = self._failed = 0
         self.problem = ""
@@ -163,15 +179,14 @@ class HotFolder:
         """The rules in force."""
         return self._rules
 
+    def _chosen_method(self, rules: FolderRules, *, listens: bool) -> Method:
+        return method_for(
+            rules.taking.watch, self.mount, rescan_interval=self._rescan_interval, events=listens
+        )
+
     def adopt(self, rules: FolderRules) -> bool:
         """Put other rules in force; False if they move the folder or a stage: start anew then."""
-        old = self._rules
-        if (rules.root, rules.stages, rules.recurse, rules.reserved) != (
-            old.root,
-            old.stages,
-            old.recurse,
-            old.reserved,
-        ):
+        if _footing(rules) != _footing(self._rules):
             return False
         self._rules = rules
         self._arrivals.settle(rules.settle)
@@ -180,6 +195,7 @@ class HotFolder:
     # -- the outside world -----------------------------------------------------------------------
     def hint(self, folder: str, name: str) -> None:
         """Something happened to a name in a folder. Any thread may say so."""
+        self._last_event = self._clock.now()
         self._arrivals.hint(folder, name)
         self._wake()
 
@@ -202,6 +218,11 @@ class HotFolder:
         self._arrivals.close()
 
     @property
+    def away(self) -> bool:
+        """True while the folder has vanished together with the mount it lay on."""
+        return self._root.is_away()
+
+    @property
     def busy(self) -> bool:
         """True while a file of this folder is in `processing`."""
         return bool(self._in_hand)
@@ -215,8 +236,13 @@ class HotFolder:
             root=rules.root,
             file=rules.file,
             rules=tuple(rule.name for rule in rules.rules),
-            method="events" if self._listens else "rescan",
+            method=self._method.kind,
+            why=self._method.why,
             mount=self.mount.kind,
+            delay=self._method.delay,
+            last_event=self._last_event,
+            last_scan=self._arrivals.last_scan,
+            folders=self._arrivals.folder_count,
             waiting=self._arrivals.waiting,
             waiting_for=tuple((printable(self._rel(path)), why) for path, why in shown),
             processing=len(self._in_hand),
@@ -238,6 +264,8 @@ class HotFolder:
         rescan; nothing is forgotten.
         """
         try:
+            if self._root.returned():
+                self._arrivals.rescan_soon(everything=True)
             if not self._recovered:
                 self._recover()
             self._clear_up()
@@ -394,6 +422,7 @@ class HotFolder:
             if os.path.lexists(file):
                 self._put_away(taken, file, record)
             else:
+                self._root.returned()  # raises if it is only its mount that is away
                 log.warning("%s: %s is not in processing any more", self._rules.name, file)
             remove_empty(file.parent, self._rules.stages.processing)
             del self._in_hand[job]
@@ -494,6 +523,11 @@ class HotFolder:
 
     def _rel(self, path: str) -> str:
         return path[len(os.fspath(self._rules.root)) + 1 :]
+
+
+def _footing(rules: FolderRules) -> tuple[object, ...]:
+    """What a running folder stands on: it cannot change under it."""
+    return rules.root, rules.stages, rules.recurse, rules.reserved, rules.taking.watch
 
 
 def _rel_of(record: Job) -> str | None:

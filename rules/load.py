@@ -101,6 +101,7 @@ class _Loader:
             limit=written.limit,
             rules=rules,
             reserved=frozenset({*stages.all, *outputs, *self._sounds} - {root}),
+            taking=written.taking(),
         )
 
     def _problem(

@@ -45,6 +45,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from handlers.codecs.formats import Encoding
 from rules.match import Conditions, Seconds, Text
 from rules.orders import StepOrder
+from rules.taking import Taking, TakingText
 
 INPUT = "{input}"
 """In a list of sounds: the file that was dropped."""
@@ -121,7 +122,7 @@ class RuleText(_Written):
     measure: bool | None = Field(None, description="Overrides the folder's.")
 
 
-class FolderText(_Written):
+class FolderText(TakingText):
     """One rule file."""
 
     folder: Text | None = Field(None, description="Central files only: the hot folder.")
@@ -207,3 +208,5 @@ class FolderRules:
     rules: tuple[Rule, ...]
     #: Files and folders below the root that are never input: stages, outputs, further sounds.
     reserved: frozenset[Path]
+    #: How files are found and taken.
+    taking: Taking = Taking()
