@@ -143,6 +143,17 @@ class Context(Protocol):
             The final names that are taken; empty when the intent is committed.
         """
 
+    def first(self, key: str, *, take: bool = False) -> str | None:
+        """Ask whether the same sound was worked on in the same way before.
+
+        Args:
+            key: the sound and the work (`daemon.taking.twice.key_of`).
+            take: make it this job's, whoever has it.
+
+        Returns:
+            The job that did it or does it; None if it is this one now.
+        """
+
 
 class Run(Protocol):
     """The runner's one function: `daemon.runner.run`."""

@@ -23,6 +23,8 @@ from daemon.delivery import Draft, Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from daemon.settings import Settings
+from daemon.taking.again import linked
+from daemon.taking.twice import key_of, samples_of, told
 from handlers import chain
 from handlers.artifacts import (
     Blocks,
@@ -58,7 +60,7 @@ from handlers.smf.clock import duration as midi_seconds
 from handlers.soundfonts import shelf as soundfonts
 from rules.match import SoundFacts
 from rules.names import render, with_extension
-from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.orders import Delivery, ItemRef, Once, Order, SoundRef, StepOrder
 from rules.plan import asked, resolve
 
 _ROLES = {
@@ -127,6 +129,10 @@ class _Attempt:
                 carried=claim.carried,
                 finished=claim.finished,
             )
+        if order.once is not None and here == 0 and claim.carried is None:
+            again = self._again(order, order.once, source, midi)
+            if again is not None:
+                return _done(claim, again)
         sound = None if order.sound is None else source
         if claim.carried is not None:
             sound = scratch.get(claim.carried, source.facts if source else None)
@@ -168,6 +174,33 @@ class _Attempt:
             finished = story.keep(self.context)
             return HandOver(next_step=stop, lane=lane, carried=carried, finished=finished)
         return _done(claim, self._deliver(source, midi, outcome, story, before, monitor))
+
+    def _again(
+        self, order: Order, once: Once, source: Blocks | None, midi: Midi | None
+    ) -> dict[str, Any] | None:
+        """The result for a sound that was worked on in the same way before; None for a new one."""
+        if midi is not None:
+            samples = f"midi {content_of(once.sound.path)}"
+        else:
+            samples = samples_of(source or self._open(once.sound))
+        key = key_of(order, once, samples)
+        earlier = self.context.first(key)
+        if earlier is None or once.policy == "skip" or order.delivery is None:
+            return None if earlier is None else told(earlier)
+        delivery = order.delivery
+
+        def names(result: Mapping[str, Any]) -> _Names:
+            story = _Story()
+            story.reports = [
+                chain.StepReport(step["step"], step["op"], step["params"], step["result"])
+                for step in result["steps"]
+            ]
+            return _Names(order, delivery, self.claim.id, source or midi, story)
+
+        result = linked(earlier, self.claim.id, delivery, self.context, names)
+        if result is None:
+            self.context.first(key, take=True)
+        return result
 
     # -- opening ---------------------------------------------------------------------------
     def _source(self, order: Order) -> tuple[Blocks | None, Midi | None]:

@@ -36,7 +36,7 @@ is the file that was dropped:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -209,4 +209,4 @@ class FolderRules:
     #: Files and folders below the root that are never input: stages, outputs, further sounds.
     reserved: frozenset[Path]
     #: How files are found and taken.
-    taking: Taking = Taking()
+    taking: Taking = field(default_factory=Taking)

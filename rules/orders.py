@@ -140,6 +140,16 @@ class Delivery(_Plain):
     reports: bool = False
 
 
+class Once(_Plain):
+    """The same sound is to be worked on once: what happens when it comes again."""
+
+    policy: Literal["skip", "link"]
+    #: The hot folder within which it is the same.
+    folder: str
+    #: The file that was dropped.
+    sound: SoundRef
+
+
 class Choice(_Plain):
     """One rule that may apply: only the file's header, read by the worker, can tell."""
 
@@ -168,5 +178,7 @@ class Order(_Plain):
     choose: list[Choice] = Field(default_factory=list)
     #: What kept the rules before them from taking the file, for the message if none fits.
     refusals: list[str] = Field(default_factory=list)
+    #: A sound that was worked on before is not worked on again.
+    once: Once | None = None
     #: Hash of the request that it was made of, where its sender may send it again.
     request: str = ""

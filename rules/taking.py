@@ -79,9 +79,15 @@ class TakingText(BaseModel):
         "events on local disks, polling where they do not tell everything (NFS, SMB, FUSE).",
     )
 
+    duplicates: Literal["process", "skip", "link"] = Field(
+        "process",
+        description="The same sound again, under whatever name, in whatever lossless container: "
+        "work on it again, skip it (its original goes to done), or link to what came out then.",
+    )
+
     def taking(self) -> Taking:
         """What was written, checked."""
-        return Taking(watch=self.watch)
+        return Taking(watch=self.watch, duplicates=self.duplicates)
 
 
 @dataclass(frozen=True)
@@ -89,3 +95,4 @@ class Taking:
     """How one hot folder finds and takes its files."""
 
     watch: Watch | None = None
+    duplicates: Literal["process", "skip", "link"] = "process"

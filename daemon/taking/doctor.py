@@ -1,4 +1,4 @@
-"""What `audiolla folders doctor` says of each hot folder: how it is watched, why, and its limits."""
+"""What `audiolla folders doctor` says of each hot folder: how it is watched, and why."""
 
 from __future__ import annotations
 
