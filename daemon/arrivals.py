@@ -225,6 +225,15 @@ class Arrivals:
         self._settling.setdefault(path, Settling(self._patience))
         self._at(self._clock.monotonic() + after, path)
 
+    def hold(self, path: str, why: str) -> None:
+        """It is complete, and waits for others; it is looked at again when something happens."""
+        self._why[path] = why
+
+    def unchanged(self, path: str, stamp: Stamp) -> bool:
+        """True if it is as it was when it was found complete."""
+        settling = self._settling.get(path)
+        return settling is not None and settling.stamp == stamp
+
     def is_still(self, path: str, at: str) -> bool:
         """True if a file that has just been renamed to `at` is as complete as it was before."""
         reading = read_file(at, local=self._local, inside=False)

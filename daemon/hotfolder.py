@@ -18,8 +18,9 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -28,16 +29,19 @@ from daemon.clock import Clock
 from daemon.jobs import ENDED, Job, NewJob, State, Submitted, estimated_cost
 from daemon.mounts import Mount, mount_of
 from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove_empty
+from daemon.readings import stamp_of
 from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_path, write_reason
 from daemon.rulefiles import ERROR_NAME, NAME
 from daemon.taking.roots import Root
+from daemon.taking.sets import Gathered, Gathering
 from daemon.taking.watching import Method, method_for
 from daemon.watch import Deaf, Ears, Inbox
-from handlers.errors import AudiollaError
+from handlers.errors import AudiollaError, CannotProcess
 from rules.match import FileFacts
 from rules.model import FolderRules
-from rules.orders import Order, path_to_text
-from rules.plan import NoRuleMatches, plan, printable
+from rules.orders import Order, SoundRef, path_to_text
+from rules.plan import NoRuleMatches, Plan, plan, printable
+from rules.sets import NoSuchMember, with_members
 
 log = logging.getLogger(__name__)
 
@@ -99,10 +103,18 @@ class FolderStatus:
 
 @dataclass(frozen=True)
 class _Taken:
-    """A file that is in `processing`."""
+    """What is in `processing` for one job: a file, or those of a set."""
 
     job: str
-    rel: str
+    rels: tuple[str, ...]
+
+
+class NoSet(CannotProcess):
+    """A file belongs to no set, or its set was not completed in time."""
+
+
+class _Disturbed(Exception):
+    """A file of a set is not as complete as it was."""
 
 
 class HotFolder:
@@ -164,6 +176,7 @@ class HotFolder:
             rescan_interval=self._method.every,
             slowest=self._method.slowest,
         )
+        self._sets = Gathering(rules.taking.set) if rules.taking.set else None
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []
@@ -230,6 +243,8 @@ class HotFolder:
     def status(self) -> FolderStatus:
         """How things stand."""
         rules = self._rules
+        for rel, why in islice(self._sets.waiting() if self._sets else (), _SHOWN):
+            self._arrivals.hold(self._path(rel), why)
         shown = self._arrivals.first_waiting(_SHOWN)
         return FolderStatus(
             name=rules.name,
@@ -280,7 +295,8 @@ class HotFolder:
             self.problem = ""
         if self._retired:
             return self._next_reconcile
-        return min(self._arrivals.next_due, self._next_reconcile)
+        due = min(self._arrivals.next_due, self._next_reconcile)
+        return due if self._sets is None else min(due, self._sets.next_due)
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)
@@ -302,6 +318,8 @@ class HotFolder:
                     for later in complete[number:]:
                         self._arrivals.again(later.path)
                     raise
+            if self._sets is not None:
+                self._take_sets(self._sets)
         finally:
             self._commit()
 
@@ -313,8 +331,11 @@ class HotFolder:
                 error = f"{arrived.truncated}; it was probably cut off on its way"
                 self._refuse(path, "Truncated", error)
                 return
-            job = self._new_id()
             rel = self._rel(path)
+            if self._sets is not None:
+                self._gather(self._sets, path, rel)
+                return
+            job = self._new_id()
             at = self._rules.stages.processing / job / rel
             new = self._job(job, rel, before.st_size, at)
             os.makedirs(at.parent)
@@ -338,8 +359,118 @@ class HotFolder:
             return
         self._arrivals.gone(path)
         self._unsent.append(new)
-        self._in_hand[job] = _Taken(job, rel)
+        self._in_hand[job] = _Taken(job, (rel,))
         self._taken += 1
+
+    def _gather(self, sets: Gathering, path: str, rel: str) -> None:
+        """It waits for the others of its set."""
+        wrong = sets.add(rel, self._clock.monotonic())
+        if wrong is None:
+            return
+        if self._rules.no_match == "leave":
+            self._arrivals.leave(path, stamp_at(path))
+        else:
+            self._refuse(path, NoSet.__name__, wrong)
+
+    def _take_sets(self, sets: Gathering) -> None:
+        now = self._clock.monotonic()
+        if now < sets.next_due:
+            return
+        for complete in sets.complete(now):
+            try:
+                self._take_set(sets, complete)
+            except NoRuleMatches as nothing:
+                self._end_set(sets, complete, nothing.kind, nothing.detail)
+            except NoSuchMember as lacking:
+                self._end_set(sets, complete, lacking.kind, lacking.detail)
+        for incomplete, why in sets.given_up(now):
+            self._end_set(sets, incomplete, NoSet.__name__, why)
+
+    def _end_set(self, sets: Gathering, one: Gathered, kind: str, why: str) -> None:
+        """To `failed` without a job, all of it (or left where it is, if the rules want that)."""
+        leaves = self._rules.no_match == "leave" and kind == NoRuleMatches.__name__
+        for rel in one.files.values():
+            path = self._path(rel)
+            if not os.path.lexists(path):
+                self._arrivals.gone(path)
+            elif leaves:
+                self._arrivals.leave(path, stamp_at(path))
+            else:
+                self._refuse(path, kind, why)
+        for rel in sets.close(one):
+            self._arrivals.again(self._path(rel))
+
+    def _take_set(self, sets: Gathering, one: Gathered) -> None:
+        """Take all files of a set, or none."""
+        job = self._new_id()
+        home = self._rules.stages.processing / job
+        sizes: dict[str, int] = {}
+        for rel in one.files.values():
+            path = self._path(rel)
+            try:
+                told = os.lstat(path)
+            except FileNotFoundError:
+                sets.drop(rel)
+                self._arrivals.gone(path)
+                return
+            if not self._arrivals.unchanged(path, stamp_of(told)):
+                sets.drop(rel)
+                self._arrivals.again(path)
+                return
+            sizes[rel] = told.st_size
+        new = self._set_job(job, one, sizes)
+        moved: list[str] = []
+        try:
+            for rel in one.files.values():
+                path, at = self._path(rel), home / rel
+                os.makedirs(at.parent, exist_ok=True)
+                device = os.lstat(path).st_dev
+                move(Path(path), at, durable=False)
+                moved.append(rel)
+                if os.lstat(at).st_dev == device and not self._arrivals.is_still(path, str(at)):
+                    raise _Disturbed
+        except (OSError, _Disturbed) as wrong:
+            for rel in moved:
+                sets.drop(rel)
+                self._give_back(home / rel, self._path(rel))
+            if isinstance(wrong, OSError) and not isinstance(wrong, FileNotFoundError):
+                raise
+            return
+        for rel in one.files.values():
+            self._arrivals.gone(self._path(rel))
+        self._unsent.append(new)
+        self._in_hand[job] = _Taken(job, tuple(one.files.values()))
+        self._taken += len(moved)
+        for rel in sets.close(one):
+            self._arrivals.again(self._path(rel))
+
+    def _set_job(self, job: str, one: Gathered, sizes: Mapping[str, int]) -> NewJob:
+        wanted = self._rules.taking.set
+        members = one.members
+        names = wanted.complete_when.names if wanted else ()
+        ordered = {name: members[name] for name in names if name in members} | members
+        main = next(iter(ordered))
+        if wanted is not None and wanted.main is not None:
+            main = next((n for n in ordered if n.casefold() == wanted.main.casefold()), main)
+        home = self._rules.stages.processing / job
+        refs = {
+            name: SoundRef(path=home / rel, name=printable(os.path.basename(rel)))
+            for name, rel in ordered.items()
+        }
+        size = sum(sizes.values())
+        planned = plan(self._rules, FileFacts(ordered[main], size), home / ordered[main])
+        order = with_members(planned.order, refs, fit=wanted is not None and wanted.fit)
+        called = {"set": printable(one.name), "stem": printable(one.name)}
+        order = order.model_copy(
+            update={
+                "names": {**order.names, **called},
+                "choose": [
+                    choice.model_copy(update={"names": {**choice.names, **called}})
+                    for choice in order.choose
+                ],
+            }
+        )
+        return self._new_job(job, one.name, size, replace(planned, order=order))
 
     def _give_back(self, at: Path, path: str) -> None:
         """Somebody opened the file in the moment before it was taken."""
@@ -349,14 +480,16 @@ class HotFolder:
         self._arrivals.again(os.fspath(put), 0.1)
 
     def _job(self, job: str, rel: str, size: int, at: Path) -> NewJob:
+        return self._new_job(job, rel, size, plan(self._rules, FileFacts(rel, size), at))
+
+    def _new_job(self, job: str, name: str, size: int, planned: Plan) -> NewJob:
         rules = self._rules
-        planned = plan(rules, FileFacts(rel, size), at)
         return NewJob(
             id=job,
             order=planned.order.model_dump_json(exclude_defaults=True),
             source="folder",
             endpoint=f"{rules.name}/{planned.rule}" if planned.rule else rules.name,
-            input_name=printable(rel),
+            input_name=printable(name),
             lane=planned.lane,
             priority=rules.priority,
             share=f"folder:{rules.name}",
@@ -372,7 +505,9 @@ class HotFolder:
         if not self._unsent:
             return
         processing = self._rules.stages.processing
-        fsync_folders({self._file(self._in_hand[new.id]).parent for new in self._unsent})
+        fsync_folders(
+            {file.parent for new in self._unsent for _, file in self._files(self._in_hand[new.id])}
+        )
         fsync_folders({processing})
         self._send()
 
@@ -418,24 +553,24 @@ class HotFolder:
             record = None if state == "completed" else self._ledger.job(job)
             if state != "completed" and (record is None or record.state != state):
                 continue  # retried or deleted meanwhile
-            file = self._file(taken)
-            if os.path.lexists(file):
-                self._put_away(taken, file, record)
-            else:
-                self._root.returned()  # raises if it is only its mount that is away
-                log.warning("%s: %s is not in processing any more", self._rules.name, file)
-            remove_empty(file.parent, self._rules.stages.processing)
+            for rel, file in self._files(taken):
+                if os.path.lexists(file):
+                    self._put_away(rel, file, record)
+                elif len(taken.rels) == 1:
+                    self._root.returned()  # raises if it is only its mount that is away
+                    log.warning("%s: %s is not in processing any more", self._rules.name, file)
+                remove_empty(file.parent, self._rules.stages.processing)
             del self._in_hand[job]
 
-    def _put_away(self, taken: _Taken, file: Path, failed: Job | None) -> None:
+    def _put_away(self, rel: str, file: Path, failed: Job | None) -> None:
         if failed is None:
-            move_numbered(file, self._rules.stages.done / taken.rel, durable=False)
-            self._forget_reason(taken.rel)
+            move_numbered(file, self._rules.stages.done / rel, durable=False)
+            self._forget_reason(rel)
         elif failed.error_kind == NoRuleMatches.__name__ and self._rules.no_match == "leave":
-            put = move_numbered(file, self._rules.root / taken.rel, durable=False)
+            put = move_numbered(file, self._rules.root / rel, durable=False)
             self._arrivals.leave(os.fspath(put), stamp_at(put))
         else:
-            self._put_into_failed(file, taken.rel, reason_of(failed))
+            self._put_into_failed(file, rel, reason_of(failed))
 
     def _refuse(self, path: str, kind: str, error: str) -> None:
         """To `failed` without a job."""
@@ -474,13 +609,16 @@ class HotFolder:
         Returns:
             False when the file is not in `failed` any more.
         """
-        rel = _rel_of(record)
-        place = None if rel is None else place_of(self._rules.stages.failed / rel, record.id)
-        if rel is None or place is None:
+        rels = _rels_of(record)
+        failed = self._rules.stages.failed
+        found = {rel: place_of(failed / rel, record.id) for rel in rels}
+        places = {rel: place for rel, place in found.items() if place is not None}
+        if not rels or len(places) < len(rels):
             return False
-        taken = _Taken(record.id, rel)
-        move(place, self._file(taken))
-        reason_path(place).unlink(missing_ok=True)
+        taken = _Taken(record.id, rels)
+        for rel, file in self._files(taken):
+            move(places[rel], file)
+            reason_path(places[rel]).unlink(missing_ok=True)
         self._in_hand[record.id] = taken
         return True
 
@@ -492,34 +630,45 @@ class HotFolder:
             homes = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
         states = self._ledger.known(homes)
         for job in homes:
-            rel = _only_file(processing / job)
-            if rel is None:
+            rels = _files_of(processing / job)
+            if not rels:
                 _remove_empty_tree(processing / job)
             elif job in states:
-                self._in_hand[job] = _Taken(job, rel)
+                self._in_hand[job] = _Taken(job, rels)
             else:
-                self._resume(_Taken(job, rel))
+                self._resume(_Taken(job, rels))
         self._recovered = True
         if self._in_hand:
             log.info("%s: %d files were in processing", self._rules.name, len(self._in_hand))
 
     def _resume(self, taken: _Taken) -> None:
         """A file in `processing` that the queue does not know: submit it under its id."""
-        file = self._file(taken)
+        (rel, file), *more = self._files(taken)
+        if more or self._sets is not None:
+            # It may be a part of a set: what belongs together is found anew.
+            for back, there in self._files(taken):
+                if os.path.lexists(there):
+                    move_numbered(there, self._rules.root / back, durable=False)
+            _remove_empty_tree(self._rules.stages.processing / taken.job)
+            return
         try:
-            new = self._job(taken.job, taken.rel, file.lstat().st_size, file)
+            new = self._job(taken.job, rel, file.lstat().st_size, file)
         except FileNotFoundError:
             _remove_empty_tree(self._rules.stages.processing / taken.job)
         except NoRuleMatches as nothing:
             # The rules have changed since it was taken.
-            self._put_into_failed(file, taken.rel, {"kind": nothing.kind, "error": nothing.detail})
+            self._put_into_failed(file, rel, {"kind": nothing.kind, "error": nothing.detail})
             remove_empty(file.parent, self._rules.stages.processing)
         else:
             self._in_hand[taken.job] = taken
             self._unsent.append(new)
 
-    def _file(self, taken: _Taken) -> Path:
-        return self._rules.stages.processing / taken.job / taken.rel
+    def _files(self, taken: _Taken) -> list[tuple[str, Path]]:
+        home = self._rules.stages.processing / taken.job
+        return [(rel, home / rel) for rel in taken.rels]
+
+    def _path(self, rel: str) -> str:
+        return os.fspath(self._rules.root / rel)
 
     def _rel(self, path: str) -> str:
         return path[len(os.fspath(self._rules.root)) + 1 :]
@@ -527,19 +676,20 @@ class HotFolder:
 
 def _footing(rules: FolderRules) -> tuple[object, ...]:
     """What a running folder stands on: it cannot change under it."""
-    return rules.root, rules.stages, rules.recurse, rules.reserved, rules.taking.watch
+    return rules.root, rules.stages, rules.recurse, rules.reserved, rules.taking
 
 
-def _rel_of(record: Job) -> str | None:
-    """Path below the hot folder of a job's file: its place in `processing` has it."""
+def _rels_of(record: Job) -> tuple[str, ...]:
+    """Paths below the hot folder of a job's files: their places in `processing` have them."""
     order = Order.model_validate_json(record.order)
     steps = [*order.steps, *(step for choice in order.choose for step in choice.steps)]
     refs = [item.sound for step in steps for items in step.items.values() for item in items]
-    for ref in (order.sound, *refs):
-        if ref is not None and record.id in ref.path.parts:
-            parts = ref.path.parts
-            return os.path.join(*parts[parts.index(record.id) + 1 :])
-    return None
+    found = {
+        os.path.join(*ref.path.parts[ref.path.parts.index(record.id) + 1 :]): None
+        for ref in (order.sound, *order.members, *refs)
+        if ref is not None and record.id in ref.path.parts
+    }
+    return tuple(found)
 
 
 def _remove_empty_tree(home: Path) -> None:
@@ -548,12 +698,13 @@ def _remove_empty_tree(home: Path) -> None:
             os.rmdir(folder)
 
 
-def _only_file(home: Path) -> str | None:
+def _files_of(home: Path) -> tuple[str, ...]:
+    found: list[str] = []
     for folder, _, names in os.walk(home):
         for name in sorted(names):
             if name.startswith(PART_PREFIX):
                 # A copy from another file system that a crash cut short; its source is still there.
                 os.unlink(os.path.join(folder, name))
                 continue
-            return os.path.relpath(os.path.join(folder, name), home)
-    return None
+            found.append(os.path.relpath(os.path.join(folder, name), home))
+    return tuple(found)

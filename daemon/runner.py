@@ -24,6 +24,7 @@ from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from daemon.settings import Settings
 from daemon.taking.again import linked
+from daemon.taking.fitting import check_fit
 from daemon.taking.twice import key_of, samples_of, told
 from handlers import chain
 from handlers.artifacts import (
@@ -129,6 +130,8 @@ class _Attempt:
                 carried=claim.carried,
                 finished=claim.finished,
             )
+        if order.fit and here == 0 and claim.carried is None:
+            check_fit([self._open(ref) for ref in order.members])
         if order.once is not None and here == 0 and claim.carried is None:
             again = self._again(order, order.once, source, midi)
             if again is not None:

@@ -178,6 +178,9 @@ class Order(_Plain):
     choose: list[Choice] = Field(default_factory=list)
     #: What kept the rules before them from taking the file, for the message if none fits.
     refusals: list[str] = Field(default_factory=list)
+    #: All files of a set, of which `sound` is one; with `fit`, they must have one rate and length.
+    members: list[SoundRef] = Field(default_factory=list)
+    fit: bool = False
     #: A sound that was worked on before is not worked on again.
     once: Once | None = None
     #: Hash of the request that it was made of, where its sender may send it again.

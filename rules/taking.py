@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,9 +17,11 @@ from pydantic import (
     PlainSerializer,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
 from rules.match import Seconds
+from rules.sets import SetText
 
 _LEAST_POLL: Final = 0.5
 _SECONDS: Final[TypeAdapter[float]] = TypeAdapter(Seconds)
@@ -85,9 +87,20 @@ class TakingText(BaseModel):
         "work on it again, skip it (its original goes to done), or link to what came out then.",
     )
 
+    set: SetText | None = Field(None, description="Files that are taken together.")
+
+    @model_validator(mode="after")
+    def _sets_are_not_compared(self) -> Self:
+        if self.set is not None and self.duplicates != "process":
+            raise ValueError(
+                f"duplicates: {self.duplicates} compares single sounds, and with `set:` there "
+                "are none; leave one of the two out"
+            )
+        return self
+
     def taking(self) -> Taking:
         """What was written, checked."""
-        return Taking(watch=self.watch, duplicates=self.duplicates)
+        return Taking(watch=self.watch, duplicates=self.duplicates, set=self.set)
 
 
 @dataclass(frozen=True)
@@ -96,3 +109,4 @@ class Taking:
 
     watch: Watch | None = None
     duplicates: Literal["process", "skip", "link"] = "process"
+    set: SetText | None = None
