@@ -36,7 +36,7 @@ def samples_of(sound: Blocks) -> str:
     if bits is None or not 1 < bits <= _MOST_EXACT:
         digest = hashlib.md5(usedforsecurity=False)
         for block in sound:
-            digest.update(np.ascontiguousarray(block.T, "<f4"))
+            digest.update(block.T.astype("<f4").tobytes())
         return f"float {sound.rate} {sound.channels} {digest.hexdigest()}"
     if facts is not None and facts.md5:
         return f"int{bits} {sound.rate} {sound.channels} {facts.md5}"
