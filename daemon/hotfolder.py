@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_
 from daemon.rulefiles import ERROR_NAME, NAME
 from daemon.taking.roots import Root
 from daemon.taking.sets import Gathered, Gathering
+from daemon.taking.sidecars import Beside, is_note, read_text
 from daemon.taking.watching import Method, method_for
 from daemon.watch import Deaf, Ears, Inbox
 from handlers.errors import AudiollaError, CannotProcess
@@ -42,12 +44,14 @@ from rules.model import FolderRules
 from rules.orders import Order, SoundRef, path_to_text
 from rules.plan import NoRuleMatches, Plan, plan, printable
 from rules.sets import NoSuchMember, with_members
+from rules.sidecars import ENDS, BadSidecar, overridden, read_sidecar
 
 log = logging.getLogger(__name__)
 
 BATCH: Final = 256
 """Files that are taken and submitted together: one commit of the queue for all of them."""
 _RECONCILE_SECONDS: Final = 10.0
+_SOON: Final = 0.5
 _SHOWN: Final = 20
 
 
@@ -177,6 +181,7 @@ class HotFolder:
             slowest=self._method.slowest,
         )
         self._sets = Gathering(rules.taking.set) if rules.taking.set else None
+        self._beside = Beside(rules.root) if rules.taking.sidecars != "ignore" else None
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []
@@ -296,7 +301,8 @@ class HotFolder:
         if self._retired:
             return self._next_reconcile
         due = min(self._arrivals.next_due, self._next_reconcile)
-        return due if self._sets is None else min(due, self._sets.next_due)
+        together = (self._sets, self._beside)
+        return min(due, *(each.next_due for each in together if each is not None), math.inf)
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)
@@ -320,6 +326,8 @@ class HotFolder:
                     raise
             if self._sets is not None:
                 self._take_sets(self._sets)
+            if self._beside is not None:
+                self._give_up_waiting(self._beside)
         finally:
             self._commit()
 
@@ -334,6 +342,8 @@ class HotFolder:
             rel = self._rel(path)
             if self._sets is not None:
                 self._gather(self._sets, path, rel)
+                return
+            if self._beside is not None and self._waits_beside(self._beside, path, rel):
                 return
             job = self._new_id()
             at = self._rules.stages.processing / job / rel
@@ -403,7 +413,6 @@ class HotFolder:
     def _take_set(self, sets: Gathering, one: Gathered) -> None:
         """Take all files of a set, or none."""
         job = self._new_id()
-        home = self._rules.stages.processing / job
         sizes: dict[str, int] = {}
         for rel in one.files.values():
             path = self._path(rel)
@@ -419,9 +428,23 @@ class HotFolder:
                 return
             sizes[rel] = told.st_size
         new = self._set_job(job, one, sizes)
+        if not self._take_together(new, tuple(one.files.values()), sets.drop):
+            return
+        for rel in sets.close(one):
+            self._arrivals.again(self._path(rel))
+
+    def _take_together(
+        self, new: NewJob, rels: tuple[str, ...], disturbed: Callable[[str], None]
+    ) -> bool:
+        """Move files to one home in `processing`, or none of them.
+
+        Returns:
+            False when one was not as complete as it was; `disturbed` is told of each.
+        """
+        home = self._rules.stages.processing / new.id
         moved: list[str] = []
         try:
-            for rel in one.files.values():
+            for rel in rels:
                 path, at = self._path(rel), home / rel
                 os.makedirs(at.parent, exist_ok=True)
                 device = os.lstat(path).st_dev
@@ -431,18 +454,85 @@ class HotFolder:
                     raise _Disturbed
         except (OSError, _Disturbed) as wrong:
             for rel in moved:
-                sets.drop(rel)
+                disturbed(rel)
                 self._give_back(home / rel, self._path(rel))
             if isinstance(wrong, OSError) and not isinstance(wrong, FileNotFoundError):
                 raise
-            return
-        for rel in one.files.values():
+            return False
+        for rel in rels:
             self._arrivals.gone(self._path(rel))
         self._unsent.append(new)
-        self._in_hand[job] = _Taken(job, tuple(one.files.values()))
-        self._taken += len(moved)
-        for rel in sets.close(one):
-            self._arrivals.again(self._path(rel))
+        self._in_hand[new.id] = _Taken(new.id, rels)
+        self._taken += len(rels)
+        return True
+
+    # -- with what lies beside it ----------------------------------------------------------------
+    def _waits_beside(self, beside: Beside, path: str, rel: str) -> bool:
+        """True when a file is taken together with another, or waits for it."""
+        now = self._clock.monotonic()
+        if is_note(rel):
+            sound = beside.note(rel, now)
+            if sound is not None:
+                self._arrivals.again(self._path(sound))
+            self._arrivals.hold(path, "for the sound that it lies beside")
+            return True
+        note = beside.of(rel)
+        if note is not None:
+            self._take_with(beside, rel, note)
+            return True
+        if beside.is_coming(rel):
+            self._arrivals.again(path, _SOON)
+            self._arrivals.hold(path, "for what lies beside it")
+            return True
+        if self._rules.taking.sidecars == "require":
+            beside.wait(rel, now)
+            self._arrivals.hold(path, f"for its sidecar ({', '.join(ENDS)})")
+            return True
+        return False
+
+    def _take_with(self, beside: Beside, rel: str, note: str) -> None:
+        """Take a sound and its sidecar, or neither."""
+        job = self._new_id()
+        home = self._rules.stages.processing / job
+        named = printable(os.path.basename(note))
+        try:
+            if not self._arrivals.unchanged(self._path(note), stamp_at(self._path(note))):
+                raise _Disturbed
+            size = os.lstat(self._path(rel)).st_size
+            sidecar = read_sidecar(read_text(self._path(note)), named)
+            planned = plan(self._rules, FileFacts(rel, size), home / rel)
+            order = overridden(planned.order, sidecar, named)
+        except (FileNotFoundError, _Disturbed):
+            beside.drop(note)
+            for each in (note, rel):
+                self._arrivals.again(self._path(each))
+            return
+        except (NoRuleMatches, BadSidecar) as wrong:
+            beside.drop(note)
+            for each in (rel, note):
+                self._refuse_or_leave(self._path(each), wrong)
+            return
+        order = order.model_copy(update={"members": [SoundRef(path=home / note, name=named)]})
+        new = self._new_job(job, rel, size, replace(planned, order=order))
+        if self._take_together(new, (rel, note), beside.drop):
+            beside.drop(note)
+
+    def _refuse_or_leave(self, path: str, wrong: NoRuleMatches | BadSidecar) -> None:
+        if isinstance(wrong, NoRuleMatches) and self._rules.no_match == "leave":
+            self._arrivals.leave(path, stamp_at(path))
+        else:
+            self._refuse(path, wrong.kind, wrong.detail)
+
+    def _give_up_waiting(self, beside: Beside) -> None:
+        now = self._clock.monotonic()
+        if now < beside.next_due:
+            return
+        for rel, why in list(beside.overdue(now)):
+            beside.drop(rel)
+            if os.path.lexists(self._path(rel)):
+                self._refuse(self._path(rel), BadSidecar.__name__, why)
+            else:
+                self._arrivals.gone(self._path(rel))
 
     def _set_job(self, job: str, one: Gathered, sizes: Mapping[str, int]) -> NewJob:
         wanted = self._rules.taking.set
@@ -644,8 +734,8 @@ class HotFolder:
     def _resume(self, taken: _Taken) -> None:
         """A file in `processing` that the queue does not know: submit it under its id."""
         (rel, file), *more = self._files(taken)
-        if more or self._sets is not None:
-            # It may be a part of a set: what belongs together is found anew.
+        if more or self._sets is not None or self._beside is not None:
+            # It may be a part of what belongs together, which is found anew.
             for back, there in self._files(taken):
                 if os.path.lexists(there):
                     move_numbered(there, self._rules.root / back, durable=False)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -36,6 +37,7 @@ from handlers.artifacts import (
     NamedFile,
     Png,
     SoundItem,
+    SourceFacts,
     Svg,
     TextFile,
     Video,
@@ -136,6 +138,8 @@ class _Attempt:
             again = self._again(order, order.once, source, midi)
             if again is not None:
                 return _done(claim, again)
+        if order.tags and source is not None and source.facts is not None:
+            source.facts = _tagged(source.facts, order.tags)
         sound = None if order.sound is None else source
         if claim.carried is not None:
             sound = scratch.get(claim.carried, source.facts if source else None)
@@ -659,6 +663,13 @@ def _facts(order: Order, source: Blocks | None, midi: Midi | None) -> SoundFacts
 def _length(source: Blocks | Midi) -> float:
     """Seconds."""
     return midi_seconds(source) if isinstance(source, Midi) else source.duration
+
+
+def _tagged(facts: SourceFacts, tags: Mapping[str, Sequence[str]]) -> SourceFacts:
+    """A file's facts with other tags in the place of its own."""
+    own = facts.metadata
+    given = {name: tuple(words) for name, words in tags.items()}
+    return replace(facts, metadata=replace(own, tags={**own.tags, **given}))
 
 
 def _segment(lanes: list[Lane], start: int) -> tuple[int, Lane | None]:

@@ -181,6 +181,8 @@ class Order(_Plain):
     #: All files of a set, of which `sound` is one; with `fit`, they must have one rate and length.
     members: list[SoundRef] = Field(default_factory=list)
     fit: bool = False
+    #: Tags of what comes out, beside those that the sound has; they take the place of its own.
+    tags: dict[str, list[str]] = Field(default_factory=dict)
     #: A sound that was worked on before is not worked on again.
     once: Once | None = None
     #: Hash of the request that it was made of, where its sender may send it again.

@@ -87,20 +87,32 @@ class TakingText(BaseModel):
         "work on it again, skip it (its original goes to done), or link to what came out then.",
     )
 
+    sidecars: Literal["ignore", "take", "require"] = Field(
+        "ignore",
+        description="What lies beside `take.wav` as `take.yaml` or `take.json`: nothing special, "
+        "parameters and tags for that file, or needed before the file is taken.",
+    )
     set: SetText | None = Field(None, description="Files that are taken together.")
 
     @model_validator(mode="after")
-    def _sets_are_not_compared(self) -> Self:
+    def _sets_have_no_single_sounds(self) -> Self:
         if self.set is not None and self.duplicates != "process":
             raise ValueError(
                 f"duplicates: {self.duplicates} compares single sounds, and with `set:` there "
                 "are none; leave one of the two out"
             )
+        if self.set is not None and self.sidecars != "ignore":
+            raise ValueError(
+                f"sidecars: {self.sidecars} is about single sounds, and with `set:` there are "
+                "none; leave one of the two out"
+            )
         return self
 
     def taking(self) -> Taking:
         """What was written, checked."""
-        return Taking(watch=self.watch, duplicates=self.duplicates, set=self.set)
+        return Taking(
+            watch=self.watch, duplicates=self.duplicates, sidecars=self.sidecars, set=self.set
+        )
 
 
 @dataclass(frozen=True)
@@ -109,4 +121,5 @@ class Taking:
 
     watch: Watch | None = None
     duplicates: Literal["process", "skip", "link"] = "process"
+    sidecars: Literal["ignore", "take", "require"] = "ignore"
     set: SetText | None = None

@@ -64,6 +64,7 @@ def key_of(order: Order, once: Once, samples: str) -> str:
         order.names.get("rule", ""),
         steps,
         items,
+        order.tags,
         order.delivery
         and order.delivery.model_dump(
             mode="json", include={"encoding", "name", "side_name", "sound", "reports"}

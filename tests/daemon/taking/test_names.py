@@ -49,7 +49,6 @@ def test_what_is_no_plain_file_is_never_opened_or_moved(studio, tmp_path):
     (studio.root / "up").symlink_to("..")
     (studio.root / "folder").symlink_to(tmp_path / "outside")
     os.mkfifo(studio.root / "pipe.wav")
-    place = os.fspath(studio.root / "s.wav")
     with socket.socket(socket.AF_UNIX) as door:
         # Its path may be too long for an address: bind it by its folder.
         here = os.open(studio.root, os.O_RDONLY)
@@ -58,11 +57,5 @@ def test_what_is_no_plain_file_is_never_opened_or_moved(studio, tmp_path):
         studio.pass_time(200, steps=20)
 
     assert studio.names == []
-    assert os.path.lexists(place)
     assert (tmp_path / "outside/secret.wav").exists()
-    assert (
-        sorted(os.listdir(studio.root))[-7:]
-        == sorted(
-            ["folder", "link.wav", "out", "pipe.wav", "processing", "rules.yaml", "s.wav", "up"]
-        )[-7:]
-    )
+    assert {"folder", "link.wav", "pipe.wav", "s.wav", "up"} <= set(os.listdir(studio.root))
