@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -30,21 +29,17 @@ from daemon.clock import Clock
 from daemon.jobs import ENDED, Job, NewJob, State, Submitted, estimated_cost
 from daemon.mounts import Mount, mount_of
 from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove_empty
-from daemon.readings import stamp_of
 from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_path, write_reason
 from daemon.rulefiles import ERROR_NAME, NAME
 from daemon.taking.roots import Root
-from daemon.taking.sets import Gathered, Gathering
-from daemon.taking.sidecars import Beside, is_note, read_text
+from daemon.taking.together import together
 from daemon.taking.watching import Method, method_for
 from daemon.watch import Deaf, Ears, Inbox
-from handlers.errors import AudiollaError, CannotProcess
+from handlers.errors import AudiollaError
 from rules.match import FileFacts
 from rules.model import FolderRules
-from rules.orders import Order, SoundRef, path_to_text
+from rules.orders import Order, path_to_text
 from rules.plan import NoRuleMatches, Plan, plan, printable
-from rules.sets import NoSuchMember, with_members
-from rules.sidecars import ENDS, BadSidecar, overridden, read_sidecar
 
 log = logging.getLogger(__name__)
 
@@ -113,10 +108,6 @@ class _Taken:
     rels: tuple[str, ...]
 
 
-class NoSet(CannotProcess):
-    """A file belongs to no set, or its set was not completed in time."""
-
-
 class _Disturbed(Exception):
     """A file of a set is not as complete as it was."""
 
@@ -157,7 +148,7 @@ class HotFolder:
         """
         self._rules = rules
         self._queue, self._ledger = queue, ledger
-        self._clock, self._new_id, self._wake = clock, new_id, wake
+        self._clock, self.new_id, self._wake = clock, new_id, wake
         self._rescan_interval = rescan_interval
         self._max_attempts = max_attempts
         self.mount = mount or mount_of(rules.root)
@@ -172,7 +163,7 @@ class HotFolder:
             reserved=rules.reserved | {rules.root / NAME, rules.root / ERROR_NAME},
             ears=listen(self.hint) if listen and self._method.kind == "events" else Deaf(),
         )
-        self._arrivals = Arrivals(
+        self.arrivals = Arrivals(
             inbox,
             clock,
             rules.settle,
@@ -180,8 +171,7 @@ class HotFolder:
             rescan_interval=self._method.every,
             slowest=self._method.slowest,
         )
-        self._sets = Gathering(rules.taking.set) if rules.taking.set else None
-        self._beside = Beside(rules.root) if rules.taking.sidecars != "ignore" else None
+        self._together = together(self)
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []
@@ -207,14 +197,14 @@ class HotFolder:
         if _footing(rules) != _footing(self._rules):
             return False
         self._rules = rules
-        self._arrivals.settle(rules.settle)
+        self.arrivals.settle(rules.settle)
         return True
 
     # -- the outside world -----------------------------------------------------------------------
     def hint(self, folder: str, name: str) -> None:
         """Something happened to a name in a folder. Any thread may say so."""
         self._last_event = self._clock.now()
-        self._arrivals.hint(folder, name)
+        self.arrivals.hint(folder, name)
         self._wake()
 
     def heard(self, job: str, state: State) -> None:
@@ -224,7 +214,7 @@ class HotFolder:
 
     def rescan_soon(self, *, everything: bool = False) -> None:
         """Look through the folder in the next turn; `everything` trusts no modification time."""
-        self._arrivals.rescan_soon(everything=everything)
+        self.arrivals.rescan_soon(everything=everything)
 
     def reconcile_soon(self) -> None:
         """Ask about every job in hand in the next turn: the end of some may have been missed."""
@@ -233,7 +223,7 @@ class HotFolder:
     def retire(self) -> None:
         """Take nothing more; only clear up after the jobs in hand."""
         self._retired = True
-        self._arrivals.close()
+        self.arrivals.close()
 
     @property
     def away(self) -> bool:
@@ -248,9 +238,9 @@ class HotFolder:
     def status(self) -> FolderStatus:
         """How things stand."""
         rules = self._rules
-        for rel, why in islice(self._sets.waiting() if self._sets else (), _SHOWN):
-            self._arrivals.hold(self._path(rel), why)
-        shown = self._arrivals.first_waiting(_SHOWN)
+        for rel, why in islice(self._together.waiting() if self._together else (), _SHOWN):
+            self.arrivals.hold(self.path(rel), why)
+        shown = self.arrivals.first_waiting(_SHOWN)
         return FolderStatus(
             name=rules.name,
             root=rules.root,
@@ -261,12 +251,12 @@ class HotFolder:
             mount=self.mount.kind,
             delay=self._method.delay,
             last_event=self._last_event,
-            last_scan=self._arrivals.last_scan,
-            folders=self._arrivals.folder_count,
-            waiting=self._arrivals.waiting,
+            last_scan=self.arrivals.last_scan,
+            folders=self.arrivals.folder_count,
+            waiting=self.arrivals.waiting,
             waiting_for=tuple((printable(self._rel(path)), why) for path, why in shown),
             processing=len(self._in_hand),
-            left=self._arrivals.left,
+            left=self.arrivals.left,
             taken=self._taken,
             failed=self._failed,
             problem=self.problem,
@@ -274,7 +264,7 @@ class HotFolder:
 
     def close(self) -> None:
         """Stop listening. What is in `processing` stays there for the next start."""
-        self._arrivals.close()
+        self.arrivals.close()
 
     # -- one turn --------------------------------------------------------------------------------
     def turn(self) -> float:
@@ -285,13 +275,13 @@ class HotFolder:
         """
         try:
             if self._root.returned():
-                self._arrivals.rescan_soon(everything=True)
+                self.arrivals.rescan_soon(everything=True)
             if not self._recovered:
                 self._recover()
             self._clear_up()
             self._send()
             if not self._retired:
-                self._take(self._arrivals.complete(BATCH))
+                self._take(self.arrivals.complete(BATCH))
         except (OSError, AudiollaError) as wrong:
             self._pause(wrong)
             return self._clock.monotonic() + self._rescan_interval
@@ -300,9 +290,8 @@ class HotFolder:
             self.problem = ""
         if self._retired:
             return self._next_reconcile
-        due = min(self._arrivals.next_due, self._next_reconcile)
-        together = (self._sets, self._beside)
-        return min(due, *(each.next_due for each in together if each is not None), math.inf)
+        due = min(self.arrivals.next_due, self._next_reconcile)
+        return due if self._together is None else min(due, self._together.next_due)
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)
@@ -322,12 +311,10 @@ class HotFolder:
                     self._take_one(arrived)
                 except OSError:
                     for later in complete[number:]:
-                        self._arrivals.again(later.path)
+                        self.arrivals.again(later.path)
                     raise
-            if self._sets is not None:
-                self._take_sets(self._sets)
-            if self._beside is not None:
-                self._give_up_waiting(self._beside)
+            if self._together is not None:
+                self._together.turn()
         finally:
             self._commit()
 
@@ -337,103 +324,39 @@ class HotFolder:
             before = os.lstat(path)
             if arrived.truncated and self._rules.settle.truncated == "fail":
                 error = f"{arrived.truncated}; it was probably cut off on its way"
-                self._refuse(path, "Truncated", error)
+                self.refuse(path, "Truncated", error)
                 return
             rel = self._rel(path)
-            if self._sets is not None:
-                self._gather(self._sets, path, rel)
+            if self._together is not None and self._together.waits(path, rel):
                 return
-            if self._beside is not None and self._waits_beside(self._beside, path, rel):
-                return
-            job = self._new_id()
+            job = self.new_id()
             at = self._rules.stages.processing / job / rel
             new = self._job(job, rel, before.st_size, at)
             os.makedirs(at.parent)
             move(Path(path), at, durable=False)
         except NoRuleMatches as nothing:
             if self._rules.no_match == "leave":
-                self._arrivals.leave(path, stamp_at(path))
+                self.arrivals.leave(path, stamp_at(path))
             else:
-                self._refuse(path, nothing.kind, nothing.detail)
+                self.refuse(path, nothing.kind, nothing.detail)
             return
         except FileNotFoundError:
             if os.path.lexists(path):
                 raise  # it is `processing` that is missing
-            self._arrivals.gone(path)
+            self.arrivals.gone(path)
             return
         # Under its new name nobody opens it any more, so this second look is the last word.
         # (A copy on another file system is nobody else's in any case.)
         same_disk = os.lstat(at).st_dev == before.st_dev
-        if same_disk and not self._arrivals.is_still(path, os.fspath(at)):
+        if same_disk and not self.arrivals.is_still(path, os.fspath(at)):
             self._give_back(at, path)
             return
-        self._arrivals.gone(path)
+        self.arrivals.gone(path)
         self._unsent.append(new)
         self._in_hand[job] = _Taken(job, (rel,))
         self._taken += 1
 
-    def _gather(self, sets: Gathering, path: str, rel: str) -> None:
-        """It waits for the others of its set."""
-        wrong = sets.add(rel, self._clock.monotonic())
-        if wrong is None:
-            return
-        if self._rules.no_match == "leave":
-            self._arrivals.leave(path, stamp_at(path))
-        else:
-            self._refuse(path, NoSet.__name__, wrong)
-
-    def _take_sets(self, sets: Gathering) -> None:
-        now = self._clock.monotonic()
-        if now < sets.next_due:
-            return
-        for complete in sets.complete(now):
-            try:
-                self._take_set(sets, complete)
-            except NoRuleMatches as nothing:
-                self._end_set(sets, complete, nothing.kind, nothing.detail)
-            except NoSuchMember as lacking:
-                self._end_set(sets, complete, lacking.kind, lacking.detail)
-        for incomplete, why in sets.given_up(now):
-            self._end_set(sets, incomplete, NoSet.__name__, why)
-
-    def _end_set(self, sets: Gathering, one: Gathered, kind: str, why: str) -> None:
-        """To `failed` without a job, all of it (or left where it is, if the rules want that)."""
-        leaves = self._rules.no_match == "leave" and kind == NoRuleMatches.__name__
-        for rel in one.files.values():
-            path = self._path(rel)
-            if not os.path.lexists(path):
-                self._arrivals.gone(path)
-            elif leaves:
-                self._arrivals.leave(path, stamp_at(path))
-            else:
-                self._refuse(path, kind, why)
-        for rel in sets.close(one):
-            self._arrivals.again(self._path(rel))
-
-    def _take_set(self, sets: Gathering, one: Gathered) -> None:
-        """Take all files of a set, or none."""
-        job = self._new_id()
-        sizes: dict[str, int] = {}
-        for rel in one.files.values():
-            path = self._path(rel)
-            try:
-                told = os.lstat(path)
-            except FileNotFoundError:
-                sets.drop(rel)
-                self._arrivals.gone(path)
-                return
-            if not self._arrivals.unchanged(path, stamp_of(told)):
-                sets.drop(rel)
-                self._arrivals.again(path)
-                return
-            sizes[rel] = told.st_size
-        new = self._set_job(job, one, sizes)
-        if not self._take_together(new, tuple(one.files.values()), sets.drop):
-            return
-        for rel in sets.close(one):
-            self._arrivals.again(self._path(rel))
-
-    def _take_together(
+    def take_together(
         self, new: NewJob, rels: tuple[str, ...], disturbed: Callable[[str], None]
     ) -> bool:
         """Move files to one home in `processing`, or none of them.
@@ -445,134 +368,39 @@ class HotFolder:
         moved: list[str] = []
         try:
             for rel in rels:
-                path, at = self._path(rel), home / rel
+                path, at = self.path(rel), home / rel
                 os.makedirs(at.parent, exist_ok=True)
                 device = os.lstat(path).st_dev
                 move(Path(path), at, durable=False)
                 moved.append(rel)
-                if os.lstat(at).st_dev == device and not self._arrivals.is_still(path, str(at)):
+                if os.lstat(at).st_dev == device and not self.arrivals.is_still(path, str(at)):
                     raise _Disturbed
         except (OSError, _Disturbed) as wrong:
             for rel in moved:
                 disturbed(rel)
-                self._give_back(home / rel, self._path(rel))
+                self._give_back(home / rel, self.path(rel))
             if isinstance(wrong, OSError) and not isinstance(wrong, FileNotFoundError):
                 raise
             return False
         for rel in rels:
-            self._arrivals.gone(self._path(rel))
+            self.arrivals.gone(self.path(rel))
         self._unsent.append(new)
         self._in_hand[new.id] = _Taken(new.id, rels)
         self._taken += len(rels)
         return True
 
-    # -- with what lies beside it ----------------------------------------------------------------
-    def _waits_beside(self, beside: Beside, path: str, rel: str) -> bool:
-        """True when a file is taken together with another, or waits for it."""
-        now = self._clock.monotonic()
-        if is_note(rel):
-            sound = beside.note(rel, now)
-            if sound is not None:
-                self._arrivals.again(self._path(sound))
-            self._arrivals.hold(path, "for the sound that it lies beside")
-            return True
-        note = beside.of(rel)
-        if note is not None:
-            self._take_with(beside, rel, note)
-            return True
-        if beside.is_coming(rel):
-            self._arrivals.again(path, _SOON)
-            self._arrivals.hold(path, "for what lies beside it")
-            return True
-        if self._rules.taking.sidecars == "require":
-            beside.wait(rel, now)
-            self._arrivals.hold(path, f"for its sidecar ({', '.join(ENDS)})")
-            return True
-        return False
-
-    def _take_with(self, beside: Beside, rel: str, note: str) -> None:
-        """Take a sound and its sidecar, or neither."""
-        job = self._new_id()
-        home = self._rules.stages.processing / job
-        named = printable(os.path.basename(note))
-        try:
-            if not self._arrivals.unchanged(self._path(note), stamp_at(self._path(note))):
-                raise _Disturbed
-            size = os.lstat(self._path(rel)).st_size
-            sidecar = read_sidecar(read_text(self._path(note)), named)
-            planned = plan(self._rules, FileFacts(rel, size), home / rel)
-            order = overridden(planned.order, sidecar, named)
-        except (FileNotFoundError, _Disturbed):
-            beside.drop(note)
-            for each in (note, rel):
-                self._arrivals.again(self._path(each))
-            return
-        except (NoRuleMatches, BadSidecar) as wrong:
-            beside.drop(note)
-            for each in (rel, note):
-                self._refuse_or_leave(self._path(each), wrong)
-            return
-        order = order.model_copy(update={"members": [SoundRef(path=home / note, name=named)]})
-        new = self._new_job(job, rel, size, replace(planned, order=order))
-        if self._take_together(new, (rel, note), beside.drop):
-            beside.drop(note)
-
-    def _refuse_or_leave(self, path: str, wrong: NoRuleMatches | BadSidecar) -> None:
-        if isinstance(wrong, NoRuleMatches) and self._rules.no_match == "leave":
-            self._arrivals.leave(path, stamp_at(path))
-        else:
-            self._refuse(path, wrong.kind, wrong.detail)
-
-    def _give_up_waiting(self, beside: Beside) -> None:
-        now = self._clock.monotonic()
-        if now < beside.next_due:
-            return
-        for rel, why in list(beside.overdue(now)):
-            beside.drop(rel)
-            if os.path.lexists(self._path(rel)):
-                self._refuse(self._path(rel), BadSidecar.__name__, why)
-            else:
-                self._arrivals.gone(self._path(rel))
-
-    def _set_job(self, job: str, one: Gathered, sizes: Mapping[str, int]) -> NewJob:
-        wanted = self._rules.taking.set
-        members = one.members
-        names = wanted.complete_when.names if wanted else ()
-        ordered = {name: members[name] for name in names if name in members} | members
-        main = next(iter(ordered))
-        if wanted is not None and wanted.main is not None:
-            main = next((n for n in ordered if n.casefold() == wanted.main.casefold()), main)
-        home = self._rules.stages.processing / job
-        refs = {
-            name: SoundRef(path=home / rel, name=printable(os.path.basename(rel)))
-            for name, rel in ordered.items()
-        }
-        size = sum(sizes.values())
-        planned = plan(self._rules, FileFacts(ordered[main], size), home / ordered[main])
-        order = with_members(planned.order, refs, fit=wanted is not None and wanted.fit)
-        called = {"set": printable(one.name), "stem": printable(one.name)}
-        order = order.model_copy(
-            update={
-                "names": {**order.names, **called},
-                "choose": [
-                    choice.model_copy(update={"names": {**choice.names, **called}})
-                    for choice in order.choose
-                ],
-            }
-        )
-        return self._new_job(job, one.name, size, replace(planned, order=order))
-
     def _give_back(self, at: Path, path: str) -> None:
         """Somebody opened the file in the moment before it was taken."""
         put = move_numbered(at, Path(path), durable=False)
         remove_empty(at.parent, self._rules.stages.processing)
-        self._arrivals.gone(path)
-        self._arrivals.again(os.fspath(put), 0.1)
+        self.arrivals.gone(path)
+        self.arrivals.again(os.fspath(put), 0.1)
 
     def _job(self, job: str, rel: str, size: int, at: Path) -> NewJob:
-        return self._new_job(job, rel, size, plan(self._rules, FileFacts(rel, size), at))
+        return self.new_job(job, rel, size, plan(self._rules, FileFacts(rel, size), at))
 
-    def _new_job(self, job: str, name: str, size: int, planned: Plan) -> NewJob:
+    def new_job(self, job: str, name: str, size: int, planned: Plan) -> NewJob:
+        """The job for what was planned; `size` is that of all its files."""
         rules = self._rules
         return NewJob(
             id=job,
@@ -658,14 +486,14 @@ class HotFolder:
             self._forget_reason(rel)
         elif failed.error_kind == NoRuleMatches.__name__ and self._rules.no_match == "leave":
             put = move_numbered(file, self._rules.root / rel, durable=False)
-            self._arrivals.leave(os.fspath(put), stamp_at(put))
+            self.arrivals.leave(os.fspath(put), stamp_at(put))
         else:
             self._put_into_failed(file, rel, reason_of(failed))
 
-    def _refuse(self, path: str, kind: str, error: str) -> None:
+    def refuse(self, path: str, kind: str, error: str) -> None:
         """To `failed` without a job."""
         self._put_into_failed(Path(path), self._rel(path), {"kind": kind, "error": error})
-        self._arrivals.gone(path)
+        self.arrivals.gone(path)
 
     def _put_into_failed(self, file: Path, rel: str, reason: dict[str, Any]) -> None:
         wanted = self._rules.stages.failed / rel
@@ -734,7 +562,7 @@ class HotFolder:
     def _resume(self, taken: _Taken) -> None:
         """A file in `processing` that the queue does not know: submit it under its id."""
         (rel, file), *more = self._files(taken)
-        if more or self._sets is not None or self._beside is not None:
+        if more or self._together is not None:
             # It may be a part of what belongs together, which is found anew.
             for back, there in self._files(taken):
                 if os.path.lexists(there):
@@ -757,7 +585,12 @@ class HotFolder:
         home = self._rules.stages.processing / taken.job
         return [(rel, home / rel) for rel in taken.rels]
 
-    def _path(self, rel: str) -> str:
+    def now(self) -> float:
+        """Seconds of a clock that only runs forward."""
+        return self._clock.monotonic()
+
+    def path(self, rel: str) -> str:
+        """Where a file of the inbox lies, by its path below it."""
         return os.fspath(self._rules.root / rel)
 
     def _rel(self, path: str) -> str:

@@ -67,6 +67,13 @@ class Beside:
                 if now - since >= GIVE_UP:
                     yield rel, f"{what} after {GIVE_UP:g} s"
 
+    def waiting(self) -> Iterator[tuple[str, str]]:
+        """What waits, and what for."""
+        for rel, _ in self._notes.values():
+            yield rel, "for the sound that it lies beside"
+        for rel, _ in self._sounds.values():
+            yield rel, f"for its sidecar ({', '.join(ENDS)})"
+
     @property
     def next_due(self) -> float:
         """Time (monotonic) at which something has waited for long enough."""
