@@ -32,6 +32,7 @@ from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove
 from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_path, write_reason
 from daemon.rulefiles import ERROR_NAME, NAME
 from daemon.taking.roots import Root
+from daemon.taking.tickets import WithTickets
 from daemon.taking.together import together
 from daemon.taking.watching import Method, method_for
 from daemon.watch import Deaf, Ears, Inbox
@@ -172,6 +173,8 @@ class HotFolder:
             slowest=self._method.slowest,
         )
         self._together = together(self)
+        if rules.taking.tickets:
+            self._together = WithTickets(self, rules.taking.tickets, self._together)
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []

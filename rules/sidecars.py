@@ -40,12 +40,13 @@ class Sidecar(BaseModel):
     tags: dict[_Tag, _Words | list[_Words]] = Field({}, description="Tags of what comes out.")
 
 
-def read_sidecar(text: bytes, name: str) -> Sidecar:
+def read_sidecar(text: bytes, name: str, kind: type[Sidecar] = Sidecar) -> Sidecar:
     """Read what lies beside a sound.
 
     Args:
         text: its content; hostile as far as anybody knows.
         name: its file name, for messages.
+        kind: what it may hold.
 
     Raises:
         BadSidecar: it cannot be used.
@@ -59,15 +60,15 @@ def read_sidecar(text: bytes, name: str) -> Sidecar:
     except (ValueError, RecursionError) as wrong:
         raise BadSidecar(f"{name} is not JSON: {wrong}") from None
     if not isinstance(data, dict):
-        raise BadSidecar(f"{name} holds no keys; there are: {', '.join(Sidecar.model_fields)}")
+        raise BadSidecar(f"{name} holds no keys; there are: {', '.join(kind.model_fields)}")
     try:
-        return Sidecar.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as wrong:
         first = wrong.errors()[0]
         field = field_path(first["loc"])
         said = first["msg"]
         if first["type"] == "extra_forbidden":
-            said = f"there is no such key; there are: {', '.join(Sidecar.model_fields)}"
+            said = f"there is no such key; there are: {', '.join(kind.model_fields)}"
         raise BadSidecar(f"{name}: {field}: {said}", field=field) from None
 
 

@@ -22,6 +22,7 @@ from pydantic import (
 
 from rules.match import Seconds
 from rules.sets import SetText
+from rules.tickets import TicketsText
 
 _LEAST_POLL: Final = 0.5
 _SECONDS: Final[TypeAdapter[float]] = TypeAdapter(Seconds)
@@ -92,6 +93,9 @@ class TakingText(BaseModel):
         description="What lies beside `take.wav` as `take.yaml` or `take.json`: nothing special, "
         "parameters and tags for that file, or needed before the file is taken.",
     )
+    tickets: TicketsText | None = Field(
+        None, description="Take `*.job.yaml` as orders on sounds elsewhere, below `roots`."
+    )
     set: SetText | None = Field(None, description="Files that are taken together.")
 
     @model_validator(mode="after")
@@ -101,17 +105,22 @@ class TakingText(BaseModel):
                 f"duplicates: {self.duplicates} compares single sounds, and with `set:` there "
                 "are none; leave one of the two out"
             )
-        if self.set is not None and self.sidecars != "ignore":
-            raise ValueError(
-                f"sidecars: {self.sidecars} is about single sounds, and with `set:` there are "
-                "none; leave one of the two out"
-            )
+        for key, said in (("sidecars", self.sidecars != "ignore"), ("tickets", bool(self.tickets))):
+            if self.set is not None and said:
+                raise ValueError(
+                    f"{key} are about single sounds, and with `set:` there are none; leave one of "
+                    "the two out"
+                )
         return self
 
     def taking(self) -> Taking:
         """What was written, checked."""
         return Taking(
-            watch=self.watch, duplicates=self.duplicates, sidecars=self.sidecars, set=self.set
+            watch=self.watch,
+            duplicates=self.duplicates,
+            sidecars=self.sidecars,
+            tickets=self.tickets.roots if self.tickets else (),
+            set=self.set,
         )
 
 
@@ -122,4 +131,6 @@ class Taking:
     watch: Watch | None = None
     duplicates: Literal["process", "skip", "link"] = "process"
     sidecars: Literal["ignore", "take", "require"] = "ignore"
+    #: Folders that job tickets may point into; none, and there are no tickets.
+    tickets: tuple[str, ...] = ()
     set: SetText | None = None

@@ -77,6 +77,8 @@ def test_a_pattern_that_cannot_tell_set_and_member_is_refused(text):
         ("give_up: 10m", "main: keys", "no member keys"),
         ("give_up: 10m", "giveup: 10m", "there is no such setting"),
         ("rules:", "duplicates: skip\nrules:", "leave one of the two out"),
+        ("rules:", "sidecars: take\nrules:", "sidecars are about single sounds"),
+        ("rules:", "tickets: {roots: [/srv]}\nrules:", "tickets are about single sounds"),
         ('set: {by: "{song}_{stem}", complete_when: [drums, bass, vocals], give_up: 10m}', "",
          "this folder has no `set:`"),
     ],
