@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -83,6 +84,9 @@ def _put(resp: falcon.Response, op: Operation, job: Job, *, as_json: bool, url: 
         file = output.path.open("rb")
     except FileNotFoundError:
         raise StorageFailed(f"the result of job {job.id} is not there any more") from None
+    if os.fstat(file.fileno()).st_size != output.size:
+        file.close()  # only a power failure does that
+        raise StorageFailed(f"the result of job {job.id} is not whole any more")
     resp.set_stream(file, output.size)
 
 

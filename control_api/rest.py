@@ -77,6 +77,8 @@ def taker(fields: Fields, service: Service, waiting: WaitingRoom) -> Callable[..
                 answer_json(resp, plan_of(fields, request, req.path, service))
                 service.discard(job_id)
                 return
+            if wished.wait is None:
+                request = _fleeting(request)
             submission = _submission(request, req.path, job_id)
             job: Job | None = None
             if submission.background:
@@ -158,6 +160,19 @@ def _read(
         return request
     order = request.order.model_copy(update={"request": fingerprint(req, form)})
     return replace(request, order=order, key=key)
+
+
+def _fleeting(request: Request) -> Request:
+    """The same request; where its result is the reply and nothing else, that is not kept for long.
+
+    Who can ask again (with a key, or for the job) finds it whole, even after a power failure.
+    """
+    delivery = request.order.delivery
+    elsewhere = request.output_path is not None or (delivery is not None and delivery.urls)
+    if delivery is None or elsewhere or request.background or request.key is not None:
+        return request
+    soon = delivery.model_copy(update={"fleeting": True})
+    return replace(request, order=request.order.model_copy(update={"delivery": soon}))
 
 
 def _submission(request: Request, endpoint: str, job_id: str) -> Submission:

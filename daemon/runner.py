@@ -298,6 +298,7 @@ class _Attempt:
             delivery.folder,
             replace=delivery.conflict == "replace",
             max_bytes=delivery.max_bytes,
+            fleeting=delivery.fleeting,
         ) as drafts:
             if wants_sound:
                 writing = _Writing(self.context, names, story, monitor)

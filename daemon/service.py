@@ -32,6 +32,7 @@ from control_api.ports import (
     Output,
     Removal,
     Source,
+    Spooled,
     StoredFile,
     Submission,
     Upload,
@@ -58,9 +59,10 @@ from daemon.outbox import WEBHOOK_STATES, OutboxReader
 from daemon.outbox import Webhook as QueuedWebhook
 from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
+from daemon.resumable import Resumable
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
-from daemon.staging import Staging, copy_capped, normalized
+from daemon.staging import Staging, copy_capped, normalized, too_large
 from daemon.urls import without_secrets
 from daemon.webhooks import Deliverer, hooks_for
 from handlers.engines.registry import find_engine
@@ -98,6 +100,13 @@ class QueueService:
         self._manager = manager
         self._presets = PresetShelf(settings)
         self._staging = Staging(settings.files, settings.max_upload_bytes)
+        self._uploads = Resumable(
+            settings.uploads / "resumable",
+            self._staging,
+            max_bytes=settings.max_upload_bytes,
+            ttl=settings.upload_ttl,
+            now=time.time,
+        )
         self._outgoing = outgoing_for(settings)
         self._hooks = hooks_for(settings)
         self._outbox = OutboxReader(settings.database)
@@ -114,8 +123,14 @@ class QueueService:
         """Store an upload under a name of ours."""
         path = self._inputs(job_id) / uuid.uuid4().hex
         path.parent.mkdir(parents=True, exist_ok=True)
+        limit = self._settings.max_upload_bytes
+        if isinstance(source, Spooled):
+            if source.size > limit:
+                raise too_large(name, limit)
+            source.become(path)
+            return Upload(path, source.size, name)
         with path.open("xb") as file:
-            size = copy_capped(source, file, self._settings.max_upload_bytes, name)
+            size = copy_capped(source, file, limit, name)
         return Upload(path, size, name)
 
     def staged_sound(self, job_id: str, path: str) -> SoundRef:
@@ -294,15 +309,17 @@ class QueueService:
 
         A failed job keeps them: it may be retried.
         """
-        news = self._client.subscribe()
+        news = self._client.subscribe(
+            lambda one: one.state in ("completed", "cancelled") and one.progress is None
+        )
 
         def watch() -> None:
             for one in news:
-                if one.state in ("completed", "cancelled") and one.progress is None:
-                    shutil.rmtree(self._inputs(one.id), ignore_errors=True)
-                    self._forget_sent(one.id)
+                shutil.rmtree(self._inputs(one.id), ignore_errors=True)
+                self._forget_sent(one.id)
 
         threading.Thread(target=watch, name="inputs", daemon=True).start()
+        self._uploads.start()
         return news
 
     def _forget_sent(self, job_id: str) -> None:
@@ -373,6 +390,11 @@ class QueueService:
     def delete_file(self, path: str) -> str:
         """Remove, with the folders that become empty."""
         return self._staging.delete(path)
+
+    @property
+    def uploads(self) -> Resumable:
+        """Files that are sent in pieces."""
+        return self._uploads
 
     # -- the server itself -------------------------------------------------------------------------
     def health(self) -> Health:

@@ -165,6 +165,11 @@ class Settings(BaseModel):
         "staged and linked. Also caps what put_file takes.",
         ge=0,
     )
+    upload_ttl: Duration = _setting(
+        86_400.0,
+        "How long an unfinished resumable upload is kept after its last byte.",
+        gt=0,
+    )
     max_decoded_bytes: ByteCount = _setting(
         16 * 2**30, "Cap on one sound once decoded (float32), checked while decoding.", ge=2**20
     )

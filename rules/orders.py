@@ -131,6 +131,8 @@ class Delivery(_Plain):
     sound: bool | Literal["changed"] | None = None
     #: Bytes that one file may have (a staged result); None is no limit.
     max_bytes: int | None = None
+    #: Only who waits for it gets it, and then it goes: it need not outlast a power failure.
+    fleeting: bool = False
     #: Put several sounds into one ZIP (a reply over HTTP) instead of beside each other.
     bundle: bool = False
     #: URLs that files are sent to once they are written: by the name of the part, and with an

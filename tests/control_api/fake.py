@@ -2,9 +2,11 @@
 
 import io
 import itertools
+import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from control_api.errors import WrongState
@@ -18,8 +20,9 @@ from control_api.ports import (
     Upload,
     Vitals,
 )
+from daemon.resumable import Resumable
 from daemon.settings import Settings
-from daemon.staging import copy_capped, normalized
+from daemon.staging import Staging, copy_capped, normalized
 from daemon.urls import Policy, without_secrets
 from handlers.engines.registry import engines
 from handlers.errors import NoSuchFile, UnreadableInput
@@ -279,6 +282,16 @@ class FakeService:
         if self.stored.pop(path, None) is None:
             raise NoSuchFile(f"no file {path!r} in the staging area")
         return path
+
+    @cached_property
+    def uploads(self):
+        return Resumable(
+            self.folder / "resumable",
+            Staging(self.folder / "arrived", self.max_upload_bytes),
+            max_bytes=self.max_upload_bytes,
+            ttl=3600,
+            now=time.time,
+        )
 
     def health(self):
         return self.healthy
