@@ -147,6 +147,17 @@ class Context(Promises, Protocol):
             Cancelled: somebody cancelled the job.
         """
 
+    def first(self, key: str, *, take: bool = False) -> str | None:
+        """Ask whether the same sound was worked on in the same way before.
+
+        Args:
+            key: the sound and the work (`daemon.taking.twice.key_of`).
+            take: make it this job's, whoever has it.
+
+        Returns:
+            The job that did it or does it; None if it is this one now.
+        """
+
 
 class Run(Protocol):
     """The runner's one function: `daemon.runner.run`."""

@@ -282,6 +282,29 @@ class Queue:
             self._store.change("intend", {"_seq": held.seq, "_intent": held.intent})
         return taken
 
+    def first(self, held: Held, key: str, *, take: bool) -> str | None:
+        """The job that did, or does, what this key stands for; None if it is this one now.
+
+        Args:
+            held: the job that asks.
+            key: a sound and the work on it (`daemon.taking.twice.key_of`).
+            take: make it this job's, whoever has it.
+        """
+        earlier = self._store.sound(key)
+        if earlier == held.id:
+            return None
+        row = {"_key": key, "_job": held.id}
+        if earlier is None:
+            self._store.change("keep_sound", row)
+            return None
+        if not take:
+            # One that failed, or that was deleted, has not done it.
+            known = self._store.job(earlier)
+            if known is not None and known.state not in ("failed", "cancelled"):
+                return earlier
+        self._store.change("hand_sound", row)
+        return None
+
     def _promise(self, job: str, intent: dict[str, Any]) -> None:
         for place in intent["placements"]:
             self._promised.setdefault(place["final"], job)

@@ -142,6 +142,16 @@ class Delivery(_Plain):
     reports: bool = False
 
 
+class Once(_Plain):
+    """The same sound is to be worked on once: what happens when it comes again."""
+
+    policy: Literal["skip", "link"]
+    #: The hot folder within which it is the same.
+    folder: str
+    #: The file that was dropped.
+    sound: SoundRef
+
+
 class Choice(_Plain):
     """One rule that may apply: only the file's header, read by the worker, can tell."""
 
@@ -170,6 +180,13 @@ class Order(_Plain):
     choose: list[Choice] = Field(default_factory=list)
     #: What kept the rules before them from taking the file, for the message if none fits.
     refusals: list[str] = Field(default_factory=list)
+    #: All files of a set, of which `sound` is one; with `fit`, they must have one rate and length.
+    members: list[SoundRef] = Field(default_factory=list)
+    fit: bool = False
+    #: Tags of what comes out, beside those that the sound has; they take the place of its own.
+    tags: dict[str, list[str]] = Field(default_factory=dict)
+    #: A sound that was worked on before is not worked on again.
+    once: Once | None = None
     #: Hash of the request that it was made of, where its sender may send it again.
     request: str = ""
     #: What an agent's door needs to answer whoever asks about the job later, as JSON.

@@ -628,3 +628,34 @@ def _one_random_thing(desk, dice, ids):
             if dice.random() < 0.05:
                 desk.store.commit()
                 desk.start()
+
+
+# -- the same sound again ------------------------------------------------------------------------
+def test_a_key_belongs_to_the_job_that_asked_first_also_after_a_restart(desk):
+    desk.add_many(2)
+    one, two = desk.take(limit=2)
+    assert desk.queue.first(one, "sound", take=False) is None
+    assert desk.queue.first(two, "sound", take=False) == one.id, "in the same turn"
+    assert desk.queue.first(one, "sound", take=False) is None
+    desk.queue.complete(one, {})
+    desk.store.commit()
+    desk.start()
+
+    later = desk.add()
+    held = next(h for h in desk.take(limit=5) if h.id == later)
+    assert desk.queue.first(held, "sound", take=False) == one.id
+    assert desk.queue.first(held, "other", take=False) is None
+    assert desk.queue.first(held, "sound", take=True) is None
+
+
+def test_a_key_of_a_job_that_failed_or_was_deleted_is_free(desk):
+    desk.add_many(3)
+    one, two, three = desk.take(limit=3)
+    desk.queue.first(one, "sound", take=False)
+    desk.queue.fail(one, BAD)
+    assert desk.queue.first(two, "sound", take=False) is None
+    desk.queue.complete(two, {})
+    desk.store.commit()
+    assert desk.queue.first(three, "sound", take=False) == two.id
+    desk.queue.delete(two.id)
+    assert desk.queue.first(three, "sound", take=False) is None
