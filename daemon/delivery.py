@@ -12,17 +12,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from daemon.execution import Context, Intent, Placement
-from daemon.moves import fsync_folder, place
+from daemon.moves import fsync_file, fsync_folder, place
 from handlers.artifacts import File, FileCopy, Video
 from handlers.errors import StorageFailed, TooLarge
 from rules.names import numbered
-from rules.orders import path_to_text
+from rules.orders import path_from_text, path_to_text
 
 Built = Callable[[list[dict[str, Any]]], dict[str, Any]]
 """Makes the job's result from the list of its outputs."""
@@ -50,14 +50,32 @@ class Drafts:
     """The files of one job while they are written; on a failure none is left behind."""
 
     def __init__(
-        self, job: str, folder: Path, *, replace: bool, max_bytes: int | None = None
+        self,
+        job: str,
+        folder: Path,
+        *,
+        replace: bool,
+        max_bytes: int | None = None,
+        waiting: Path | None = None,
     ) -> None:
-        """Files below `folder`; one larger than `max_bytes` is refused."""
+        """Files below `folder`; one larger than `max_bytes` is refused.
+
+        Args:
+            waiting: where they are written for the time being (a path without its number and
+                suffix), when an attempt by another worker will deliver them.
+        """
         self._job = job
         self._folder = folder
         self._replace = replace
         self._max_bytes = max_bytes
+        self._waiting = waiting
         self._drafts: list[Draft] = []
+
+    def into(self, folder: Path, *, replace: bool) -> Drafts:
+        """More of the same job's files, in another folder."""
+        other = Drafts(self._job, folder, replace=replace, waiting=self._waiting)
+        other._drafts = self._drafts
+        return other
 
     def __enter__(self) -> Drafts:
         return self
@@ -70,8 +88,11 @@ class Drafts:
     def add(self, wanted: PurePosixPath, role: str, **about: Any) -> Draft:
         """A new file, to be written to its `part` by the caller."""
         final = self._folder / wanted
-        final.parent.mkdir(parents=True, exist_ok=True)
-        part = final.with_name(f".audiolla-{self._job}-{len(self._drafts)}.part")
+        if self._waiting is None:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            part = final.with_name(f".audiolla-{self._job}-{len(self._drafts)}.part")
+        else:
+            part = self._waiting.with_name(f"{self._waiting.name}-{len(self._drafts)}.part")
         draft = Draft(part, final, self._replace, {"role": role, **about})
         self._drafts.append(draft)
         return draft
@@ -89,6 +110,44 @@ class Drafts:
         draft = self.add(wanted, "report", media_type="application/json", **about)
         text = json.dumps(facts, indent=2, allow_nan=False, ensure_ascii=False)
         draft.part.write_text(text + "\n", encoding="utf-8")
+
+    def __len__(self) -> int:
+        return len(self._drafts)
+
+    def since(self, count: int) -> list[Draft]:
+        """Those that were added when there were `count`."""
+        return self._drafts[count:]
+
+    def keep(self) -> list[dict[str, Any]]:
+        """What an attempt by another worker has to know to deliver them; durable."""
+        for draft in self._drafts:
+            fsync_file(draft.part)
+        return [
+            {
+                "part": path_to_text(draft.part),
+                "wanted": path_to_text(draft.wanted),
+                "replace": draft.replace,
+                "about": draft.about,
+            }
+            for draft in self._drafts
+        ]
+
+    def adopt(self, kept: Sequence[Mapping[str, Any]]) -> None:
+        """Files that an earlier attempt wrote and kept."""
+        for one in kept:
+            wanted, source = path_from_text(one["wanted"]), path_from_text(one["part"])
+            about = dict(one["about"])
+            there = self.into(wanted.parent, replace=one["replace"])
+            draft = there.add(PurePosixPath(wanted.name), about.pop("role"), **about)
+            draft.part.unlink(missing_ok=True)
+            try:
+                # The source stays where it is: this attempt may fail, too.
+                os.link(source, draft.part)
+            except OSError:
+                try:
+                    shutil.copyfile(source, draft.part)
+                except FileNotFoundError:
+                    raise StorageFailed(f"{source.name} is not there any more") from None
 
     def publish(self, context: Context, built: Built) -> dict[str, Any]:
         """Promise and give the final names; the job's result.

@@ -23,6 +23,21 @@ A hot folder is any folder with a `rules.yaml`:
 A central file (`rules/podcast.yaml`) is the same with `folder:` on top, which
 names the hot folder. The first rule that matches is taken.
 
+One sound may be delivered several times, and is decoded and computed once for all of them:
+
+      - name: Release
+        steps: [{normalize: {target_lufs: -14}}]
+        output: {format: wav, bit_depth: 24}      # for each delivery that does not say otherwise
+        deliver:
+          master:
+          preview:
+            steps: [{trim: {end_sec: 30}}, {fade: {fade_out: 2}}]
+            output: {format: mp3, bitrate: 128, folder: previews}
+          picture: {steps: [waveform]}
+          figures: {steps: [loudness]}
+
+All of them appear, or none does.
+
 A step's further sounds are written like its parameters, under the name that
 the operation gives them: `- convolve: {ir_file: halls/church.wav}`. Their paths
 count from the rule file; `staged:impulses/church.wav` names a file of the staging area.
@@ -105,6 +120,15 @@ class OutputText(_Written):
     reports: bool | None = Field(None, description="Write each report as a JSON file, too.")
 
 
+class DeliverText(_Written):
+    """One of several deliveries of a rule."""
+
+    steps: list[Any] = Field(
+        [], max_length=64, description="What is done for this delivery alone, after the rule's."
+    )
+    output: OutputText = OutputText()
+
+
 class RuleText(_Written):
     """One rule."""
 
@@ -112,6 +136,12 @@ class RuleText(_Written):
     match: Conditions = Field(Conditions(), description="All must hold; empty takes every file.")
     steps: list[Any] = Field([], max_length=64, description="Operations in order; none converts.")
     output: OutputText = OutputText()
+    deliver: dict[Text, DeliverText | None] = Field(
+        {},
+        max_length=64,
+        description="Several deliveries of the sound that `steps` gives, by name; it is decoded "
+        "and computed once. `output` then holds for each that does not say otherwise.",
+    )
     measure: bool | None = Field(None, description="Overrides the folder's.")
 
 
@@ -155,6 +185,15 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Delivered:
+    """One of several deliveries of a rule, checked."""
+
+    name: str
+    steps: tuple[StepOrder, ...]
+    output: Output
+
+
+@dataclass(frozen=True)
 class Rule:
     """One rule, checked. A further sound that is `INPUT` stands for the dropped file."""
 
@@ -165,6 +204,13 @@ class Rule:
     measure: bool
     #: The dropped file flows through the chain; False when it is one of a list of sounds.
     takes_sound: bool
+    #: Several deliveries of what the steps give; none where `output` is the only one.
+    deliver: tuple[Delivered, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Every place that it writes to."""
+        return self.output, *(one.output for one in self.deliver)
 
 
 @dataclass(frozen=True)

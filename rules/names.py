@@ -37,6 +37,7 @@ FILE_FIELDS: Mapping[str, str] = {
     "job": "Id of the job.",
     "rule": "Name of the rule.",
     "folder": "Name of the hot folder.",
+    "delivery": "Name of the delivery, where a rule has several; else empty.",
 }
 """Fields that every template may use. Each step adds its facts as `<op>.<fact>`."""
 

@@ -140,6 +140,18 @@ class Delivery(_Plain):
     reports: bool = False
 
 
+class Branch(_Plain):
+    """One of several deliveries that are made from the same sound."""
+
+    name: str
+    #: The sound flows on; False when the first step takes a list of sounds instead.
+    takes_sound: bool = True
+    steps: list[StepOrder] = Field(default_factory=list)
+    delivery: Delivery
+    names: dict[str, str] = Field(default_factory=dict)
+    branches: list[Branch] = Field(default_factory=list)
+
+
 class Choice(_Plain):
     """One rule that may apply: only the file's header, read by the worker, can tell."""
 
@@ -149,6 +161,7 @@ class Choice(_Plain):
     takes_sound: bool = True
     steps: list[StepOrder] = Field(default_factory=list)
     delivery: Delivery
+    branches: list[Branch] = Field(default_factory=list)
     measure: bool = False
     names: dict[str, str] = Field(default_factory=dict)
 
@@ -159,6 +172,9 @@ class Order(_Plain):
     sound: SoundRef | None = None
     steps: list[StepOrder] = Field(default_factory=list)
     delivery: Delivery | None = None
+    #: Deliveries that are made from the sound that the steps give; `delivery` then says where
+    #: those files go that the steps themselves give beside it.
+    branches: list[Branch] = Field(default_factory=list)
     #: Measure duration, loudness and true peak of what goes in and what comes out.
     measure: bool = False
     #: Extra fields for name templates (a rule's name, the folder a file lay in).

@@ -18,9 +18,9 @@ from typing import Any, Literal
 from handlers.engines.declare import Lane
 from handlers.errors import CannotProcess
 from rules.match import FileFacts, SoundFacts, refused_by_name, refused_by_sound
-from rules.model import INPUT, FolderRules, Rule
+from rules.model import INPUT, FolderRules, Output, Rule
 from rules.names import render, with_extension
-from rules.orders import Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.orders import Branch, Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
 
 
 class NoRuleMatches(CannotProcess):
@@ -96,13 +96,34 @@ def resolve(order: Order, sound: SoundFacts) -> Order:
 
 
 def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choice:
-    output, below = rule.output, file.rel.rpartition("/")[0]
+    below = file.rel.rpartition("/")[0]
     names = {"rel": printable(below), "rule": rule.name, "folder": folder.name}
     if not rule.takes_sound:
         names["name"] = printable(file.name)
+    return Choice(
+        rule=rule.name,
+        match=rule.match,
+        takes_sound=rule.takes_sound,
+        steps=[_with_input(step, file, at) for step in rule.steps],
+        delivery=_delivery(rule.output, below),
+        branches=[
+            Branch(
+                name=one.name,
+                steps=[_with_input(step, file, at) for step in one.steps],
+                delivery=_delivery(one.output, below),
+                names=names | {"delivery": one.name},
+            )
+            for one in rule.deliver
+        ],
+        measure=rule.measure,
+        names=names,
+    )
+
+
+def _delivery(output: Output, below: str) -> Delivery:
     # A template that places the subfolder itself has it once, not twice.
     keeps = below and output.subfolders and "{rel}" not in output.name
-    delivery = Delivery(
+    return Delivery(
         folder=output.folder / below if keeps else output.folder,
         name=output.name,
         side_name=output.side_name,
@@ -110,15 +131,6 @@ def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choic
         encoding=output.encoding,
         sound=output.sound,
         reports=output.reports,
-    )
-    return Choice(
-        rule=rule.name,
-        match=rule.match,
-        takes_sound=rule.takes_sound,
-        steps=[_with_input(step, file, at) for step in rule.steps],
-        delivery=delivery,
-        measure=rule.measure,
-        names=names,
     )
 
 
@@ -128,6 +140,7 @@ def _chosen(order: Order, choice: Choice) -> Order:
             "sound": order.sound if choice.takes_sound else None,
             "steps": choice.steps,
             "delivery": choice.delivery,
+            "branches": choice.branches,
             "measure": choice.measure,
             "names": choice.names,
             "choose": [],
@@ -186,6 +199,8 @@ class Explanation:
     steps: tuple[dict[str, Any], ...] = ()
     #: Full path of the sound that would come out; fields only known afterwards are `unknown`.
     output: Path | None = None
+    #: The same for each of several deliveries: name, steps, path.
+    deliveries: tuple[dict[str, Any], ...] = ()
     #: What happens to a file that no rule takes.
     otherwise: str = ""
 
@@ -218,7 +233,28 @@ def explain(folder: FolderRules, file: FileFacts, sound: SoundFacts | None = Non
         return Explanation(tuple(verdicts), None, otherwise=left)
     choice = _choice(folder, taken, file, Path(file.rel))
     steps = tuple({"op": step.op, "params": step.params} for step in taken.steps)
-    return Explanation(tuple(verdicts), taken.name, steps, _expected(choice, file, sound))
+    if not choice.branches:
+        return Explanation(tuple(verdicts), taken.name, steps, _expected(choice, file, sound))
+    deliveries = tuple(
+        {
+            "delivery": branch.name,
+            "steps": [{"op": step.op, "params": step.params} for step in branch.steps],
+            "output": _expected(_as_choice(choice, branch), file, sound),
+        }
+        for branch in choice.branches
+    )
+    return Explanation(tuple(verdicts), taken.name, steps, deliveries=deliveries)
+
+
+def _as_choice(choice: Choice, branch: Branch) -> Choice:
+    """One delivery as if it were the only one."""
+    return choice.model_copy(
+        update={
+            "steps": [*choice.steps, *branch.steps],
+            "delivery": branch.delivery,
+            "names": branch.names,
+        }
+    )
 
 
 def _expected(choice: Choice, file: FileFacts, sound: SoundFacts | None) -> Path:

@@ -120,6 +120,12 @@ def _show(name: str, told: Explanation) -> None:
         print(f"  rule {verdict.rule}: {verdict.verdict}{reason}")
     for number, step in enumerate(told.steps, 1):
         print(f"  step {number}: {step['op']} {json.dumps(step['params'], ensure_ascii=False)}")
+    for one in told.deliveries:
+        print(f"  delivery {one['delivery']}: {one['output']}")
+        for number, step in enumerate(one["steps"], 1):
+            print(
+                f"    step {number}: {step['op']} {json.dumps(step['params'], ensure_ascii=False)}"
+            )
     if told.output is not None:
         print(f"  output: {told.output}")
     if told.otherwise:
