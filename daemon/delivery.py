@@ -38,6 +38,8 @@ class Draft:
     replace: bool
     #: What the job's result says of this file.
     about: dict[str, Any] = field(default_factory=dict)
+    #: What it must be once it is written (see `rules.measures`).
+    ensure: Mapping[str, Any] = field(default_factory=dict)
     number: int = 1
 
     @property
@@ -179,19 +181,22 @@ class Drafts:
         if self._max_bytes is not None and stat.st_size > self._max_bytes:
             raise TooLarge(f"the result has {stat.st_size} bytes; {self._max_bytes} may be staged")
         draft.about["size"] = stat.st_size
-        while not draft.replace and self._is_taken(draft):
+        # Of two that want the same name, the one that was written first has it.
+        first = self._drafts[: self._drafts.index(draft)]
+        while self._is_taken(draft, first):
             draft.number += 1
         return _placement(draft, stat)
 
     def _next_name(self, draft: Draft) -> Placement:
         draft.number += 1
-        while self._is_taken(draft):
+        while self._is_taken(draft, self._drafts):
             draft.number += 1
         return _placement(draft, draft.part.stat())
 
-    def _is_taken(self, draft: Draft) -> bool:
-        mine = [d.final for d in self._drafts if d is not draft]
-        return draft.final in mine or os.path.lexists(draft.final)
+    def _is_taken(self, draft: Draft, others: Sequence[Draft]) -> bool:
+        mine = [other.final for other in others if other is not draft]
+        # Replacing is for files of the past, never for one of the same job.
+        return draft.final in mine or (not draft.replace and os.path.lexists(draft.final))
 
 
 def publish(intent: Intent) -> list[Path]:

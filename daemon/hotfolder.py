@@ -499,7 +499,7 @@ class HotFolder:
 def _rel_of(record: Job) -> str | None:
     """Path below the hot folder of a job's file: its place in `processing` has it."""
     order = Order.model_validate_json(record.order)
-    steps = [*order.steps, *(step for choice in order.choose for step in choice.steps)]
+    steps = order.all_steps()
     refs = [item.sound for step in steps for items in step.items.values() for item in items]
     for ref in (order.sound, *refs):
         if ref is not None and record.id in ref.path.parts:

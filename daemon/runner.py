@@ -7,7 +7,7 @@ where results get their names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,11 +17,13 @@ from daemon.delivery import Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from daemon.settings import Settings
-from daemon.work.branching import Tree, desk_of, is_state
+from daemon.work.branching import Tree, is_state
 from daemon.work.delivering import wants_sound, write_beside, write_sound
+from daemon.work.measuring import check_results, measure
 from daemon.work.naming import Names, length_of
 from daemon.work.nodes import passes_of
 from daemon.work.opening import Opener, segment_of
+from daemon.work.room import desk_of
 from daemon.work.story import Story
 from handlers import chain
 from handlers.artifacts import (
@@ -42,7 +44,7 @@ from handlers.registry import find
 from handlers.soundfonts import shelf as soundfonts
 from rules.match import SoundFacts
 from rules.orders import Order
-from rules.plan import asked, resolve
+from rules.plan import asked, choose, fitting
 
 
 def prepare(settings: Settings) -> None:
@@ -62,7 +64,12 @@ def run(claim: Claim, context: Context) -> Finished | HandOver:
         order = Order.model_validate_json(claim.order)
         if order.sound is None and not order.steps and not order.choose:
             return Finished(result={})
-        return _Attempt(claim, context).run(order)
+        attempt = _Attempt(claim, context)
+        done = attempt.run(order)
+        if isinstance(done, HandOver) and order.choose:
+            # Whoever takes over need not measure again which rule it was.
+            done = done.model_copy(update={"finished": [*done.finished, attempt.chosen]})
+        return done
 
 
 def _done(claim: Claim, result: dict[str, Any] | HandOver) -> Finished | HandOver:
@@ -81,13 +88,15 @@ class _Attempt:
         self.claim = claim
         self.context = context
         self.order = Order()
+        #: The rules that were chosen, for the hand-over.
+        self.chosen: dict[str, Any] = {}
 
     def run(self, order: Order) -> Finished | HandOver:
         claim = self.claim
         opener = Opener(self.context.settings)
         source, midi = opener.source(order)
         if order.choose:
-            order = resolve(order, _facts(order, source, midi))
+            source, order = self._chosen(order, source, midi)
         self.order = order
         operations = [find(step.op) for step in order.steps]
         _check_start(operations, midi)
@@ -145,6 +154,28 @@ class _Attempt:
             return _done(claim, tree.grow(outcome, story, before, monitor))
         return _done(claim, self._deliver(source or midi, outcome, story, before, monitor))
 
+    def _chosen(
+        self, order: Order, source: Blocks | None, midi: Midi | None
+    ) -> tuple[Blocks | None, Order]:
+        """The order that the file's header, and what is measured in it, decide for."""
+        for entry in self.claim.finished:
+            if "chosen" in entry:
+                self.chosen = entry
+                return source, choose(order, entry["chosen"])
+        if source is not None and any(choice.when for choice in order.choose):
+            # Read for the conditions and then for the steps: kept between the two if it is small.
+            source = source.remembered(self.context.settings.memory_per_sound)
+
+        def measuring(names: frozenset[str]) -> Mapping[str, Any]:
+            if source is None or order.sound is None:
+                return {}
+            content = partial(content_of, order.sound.path)
+            return measure(self.context, source, names, content)
+
+        rules = fitting(order, _facts(order, source, midi), measuring)
+        self.chosen = {"chosen": rules}
+        return source, choose(order, rules)
+
     def _deliver(
         self,
         source: Blocks | Midi | None,
@@ -165,6 +196,7 @@ class _Attempt:
         ) as drafts:
             if wants_sound(delivery, story):
                 write_sound(self.context, names, story, outcome, drafts, monitor)
+            check_results(self.context, drafts.since(0))
             write_beside(names, story, outcome, drafts)
             if before is not None:
                 story.before = before.facts()
@@ -194,6 +226,7 @@ def _facts(order: Order, source: Blocks | None, midi: Midi | None) -> SoundFacts
         channels=source.channels,
         sample_rate=source.rate,
         tags=metadata.tags,
+        format=source.facts.container if source.facts else None,
     )
 
 

@@ -81,6 +81,7 @@ class _Loader:
             stages=stages,
             recurse=written.recurse,
             no_match=written.no_match,
+            match_all=written.match_all,
             settle=written.settle,
             priority=written.priority,
             weight=float(written.weight),
@@ -172,10 +173,12 @@ class _Loader:
         home = _Home(stages, root, folder.output)
         output = self._output(written.output, home, shared.ops, place)
         deliver = tuple(
-            self._delivered(name, one or DeliverText(), shared, written.output, home, place)
+            self._delivered(name, one or DeliverText(), shared, written, home, place)
             for name, one in written.deliver.items()
         )
         self._check_names(deliver, place)
+        self._check_conditions("when", written.when, place)
+        self._check_conditions("ensure", written.ensure, place)
         return Rule(
             name=self._rule,
             match=written.match,
@@ -185,14 +188,25 @@ class _Loader:
             measure=folder.measure if written.measure is None else written.measure,
             takes_sound=takes_sound,
             deliver=deliver,
+            when=written.when,
+            ensure=written.ensure,
         )
+
+    def _check_conditions(self, what: str, conditions: Mapping[str, Any], place: Place) -> None:
+        if not conditions:
+            return
+        from rules.measures import check_conditions, ensurable, measured
+
+        known = measured() if what == "when" else ensurable()
+        for name, text in check_conditions(conditions, known):
+            self._problem(text, (*place, what, name), field=f"{what}.{name}")
 
     def _delivered(
         self,
         name: str,
         written: DeliverText,
         shared: Steps,
-        defaults: OutputText,
+        of: RuleText,
         home: _Home,
         rule: Place,
     ) -> Delivered:
@@ -202,14 +216,15 @@ class _Loader:
             self._check_chain(own, place, after=shared)
         output = self._output(
             written.output,
-            replace(home, output=_inherited(home.output, defaults)),
+            replace(home, output=_inherited(home.output, of.output)),
             [*shared.ops, *own.ops],
             place,
         )
         if written.output.reports is None and own.ops and all(o.kind == "json" for o in own.ops):
             # A delivery that only measures is there for its report.
             output = replace(output, reports=True)
-        return Delivered(name, tuple(own.orders), output)
+        self._check_conditions("ensure", written.ensure, place)
+        return Delivered(name, tuple(own.orders), output, {**of.ensure, **written.ensure})
 
     def _check_names(self, deliver: tuple[Delivered, ...], place: Place) -> None:
         """Two sounds that would always have the same name are a slip."""

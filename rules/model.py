@@ -51,7 +51,8 @@ is the file that was dropped:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -127,6 +128,7 @@ class DeliverText(_Written):
         [], max_length=64, description="What is done for this delivery alone, after the rule's."
     )
     output: OutputText = OutputText()
+    ensure: dict[Text, Any] = Field({}, description="Beside the rule's; the same names override.")
 
 
 class RuleText(_Written):
@@ -134,6 +136,11 @@ class RuleText(_Written):
 
     name: Text | None = Field(None, description="For logs, reasons and names; default its number.")
     match: Conditions = Field(Conditions(), description="All must hold; empty takes every file.")
+    when: dict[Text, Any] = Field(
+        {},
+        description="Conditions on what is measured in the sound (lufs, bpm, key, ...): once, by "
+        "the worker, and only if no other condition has refused the file.",
+    )
     steps: list[Any] = Field([], max_length=64, description="Operations in order; none converts.")
     output: OutputText = OutputText()
     deliver: dict[Text, DeliverText | None] = Field(
@@ -141,6 +148,11 @@ class RuleText(_Written):
         max_length=64,
         description="Several deliveries of the sound that `steps` gives, by name; it is decoded "
         "and computed once. `output` then holds for each that does not say otherwise.",
+    )
+    ensure: dict[Text, Any] = Field(
+        {},
+        description="What each delivered sound must be, measured in the written file once it is "
+        "decoded again (duration, channels, lufs, true_peak, silence, ...); else the job fails.",
     )
     measure: bool | None = Field(None, description="Overrides the folder's.")
 
@@ -155,6 +167,10 @@ class FolderText(_Written):
         "fail",
         description="A file that no rule takes: to failed with the reasons (an inbox that "
         "empties tells everything), or left where it is.",
+    )
+    match_all: bool = Field(
+        False,
+        description="Do what every rule says that matches, in one job; else only the first.",
     )
     settle: SettleText = SettleText()
     priority: int = Field(0, ge=-1000, le=1000, description="Higher runs before other folders.")
@@ -191,6 +207,7 @@ class Delivered:
     name: str
     steps: tuple[StepOrder, ...]
     output: Output
+    ensure: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -206,6 +223,14 @@ class Rule:
     takes_sound: bool
     #: Several deliveries of what the steps give; none where `output` is the only one.
     deliver: tuple[Delivered, ...] = ()
+    #: Conditions as they are written: on the dropped file, and on what is delivered.
+    when: Mapping[str, Any] = field(default_factory=dict)
+    ensure: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asks(self) -> bool:
+        """Whether only a worker can say if it takes a file."""
+        return bool(self.match.asks or self.when)
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -240,6 +265,7 @@ class FolderRules:
     stages: Stages
     recurse: bool
     no_match: Literal["fail", "leave"]
+    match_all: bool
     settle: SettleText
     priority: int
     weight: float

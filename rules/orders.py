@@ -7,7 +7,7 @@ JSON. A sound travels as a reference until `daemon.runner` opens it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -149,6 +149,8 @@ class Branch(_Plain):
     steps: list[StepOrder] = Field(default_factory=list)
     delivery: Delivery
     names: dict[str, str] = Field(default_factory=dict)
+    #: What each written sound must be (see `rules.measures`).
+    ensure: dict[str, Any] = Field(default_factory=dict)
     branches: list[Branch] = Field(default_factory=list)
 
 
@@ -157,10 +159,13 @@ class Choice(_Plain):
 
     rule: str
     match: Conditions
+    #: Conditions on what is measured (see `rules.measures`), as they are written.
+    when: dict[str, Any] = Field(default_factory=dict)
     #: The sound flows through the chain; False when it is one of a list.
     takes_sound: bool = True
     steps: list[StepOrder] = Field(default_factory=list)
     delivery: Delivery
+    ensure: dict[str, Any] = Field(default_factory=dict)
     branches: list[Branch] = Field(default_factory=list)
     measure: bool = False
     names: dict[str, str] = Field(default_factory=dict)
@@ -175,6 +180,8 @@ class Order(_Plain):
     #: Deliveries that are made from the sound that the steps give; `delivery` then says where
     #: those files go that the steps themselves give beside it.
     branches: list[Branch] = Field(default_factory=list)
+    #: What each written sound must be; else the job fails.
+    ensure: dict[str, Any] = Field(default_factory=dict)
     #: Measure duration, loudness and true peak of what goes in and what comes out.
     measure: bool = False
     #: Extra fields for name templates (a rule's name, the folder a file lay in).
@@ -182,7 +189,19 @@ class Order(_Plain):
     #: Rules of which the first that fits the sound's header makes the rest of this order;
     #: `rules.plan.resolve` chooses.
     choose: list[Choice] = Field(default_factory=list)
+    #: All that fit, not only the first, each a delivery of its own.
+    choose_all: bool = False
     #: What kept the rules before them from taking the file, for the message if none fits.
     refusals: list[str] = Field(default_factory=list)
     #: Hash of the request that it was made of, where its sender may send it again.
     request: str = ""
+
+    def all_steps(self) -> Iterator[StepOrder]:
+        """Every step that the job may run: its own, and those of its deliveries and choices."""
+        waiting: list[Order | Choice | Branch] = [self]
+        while waiting:
+            part = waiting.pop()
+            yield from part.steps
+            waiting.extend(part.branches)
+            if isinstance(part, Order):
+                waiting.extend(part.choose)

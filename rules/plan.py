@@ -10,7 +10,7 @@ the order. Otherwise the rules that are still possible travel with the order as
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -61,16 +61,17 @@ def plan(folder: FolderRules, file: FileFacts, at: Path) -> Plan:
             refusals.append(f"{rule.name}: {refused}")
             continue
         choices.append(_choice(folder, rule, file, at))
-        if not rule.match.asks:
+        if not rule.asks and not folder.match_all:
             break
     if not choices:
         raise NoRuleMatches(refusals)
     sound = SoundRef(path=at, name=printable(file.name))
-    if choices[0].match.asks:
-        return Plan(Order(sound=sound, choose=choices, refusals=refusals), "cpu", None)
-    (chosen,) = choices
-    order = _chosen(Order(sound=sound), chosen)
-    return Plan(order, _first_lane(order), chosen.rule)
+    open_ones = [choice for choice in choices if choice.match.asks or choice.when]
+    if open_ones and (folder.match_all or open_ones[0] is choices[0]):
+        travels = Order(sound=sound, choose=choices, choose_all=folder.match_all, refusals=refusals)
+        return Plan(travels, "cpu", None)
+    order = _all_chosen(Order(sound=sound), choices)
+    return Plan(order, _first_lane(order), choices[0].rule if len(choices) == 1 else None)
 
 
 def asked(order: Order) -> frozenset[str]:
@@ -78,21 +79,52 @@ def asked(order: Order) -> frozenset[str]:
     return frozenset(name for choice in order.choose for name in choice.match.asks)
 
 
-def resolve(order: Order, sound: SoundFacts) -> Order:
+Measuring = Callable[[frozenset[str]], Mapping[str, Any]]
+"""Measures what rules ask for by these names in the dropped file."""
+
+
+def resolve(order: Order, sound: SoundFacts, measure: Measuring = lambda _: {}) -> Order:
     """The order once the header is known; one that leaves no choice comes back as it is.
 
     Raises:
         NoRuleMatches: none of the rules takes the file.
     """
-    if not order.choose:
-        return order
-    refusals = list(order.refusals)
-    for choice in order.choose:
-        refused = refused_by_sound(choice.match, sound)
-        if refused is None:
-            return _chosen(order, choice)
-        refusals.append(f"{choice.rule}: {refused}")
-    raise NoRuleMatches(refusals)
+    return choose(order, fitting(order, sound, measure)) if order.choose else order
+
+
+def choose(order: Order, rules: Sequence[str]) -> Order:
+    """The order when these of its choices are taken."""
+    return _all_chosen(order, [choice for choice in order.choose if choice.rule in rules])
+
+
+def fitting(order: Order, sound: SoundFacts, measure: Measuring) -> list[str]:
+    """The rules that take a file: the first that fits, or all.
+
+    `measure` is called once, and only if a rule asks that nothing else has refused.
+
+    Raises:
+        NoRuleMatches: none of the rules takes the file.
+    """
+    from rules.measures import measured, refused_by_measures
+
+    refusals = {choice.rule: refused_by_sound(choice.match, sound) for choice in order.choose}
+    possible = [choice for choice in order.choose if refusals[choice.rule] is None]
+    if not order.choose_all:
+        sure = next((n for n, choice in enumerate(possible) if not choice.when), len(possible))
+        possible = possible[: sure + 1]
+    names = frozenset(name for choice in possible for name in choice.when)
+    found = measure(names) if names else {}
+    taken: list[str] = []
+    for choice in possible:
+        refused = next(iter(refused_by_measures(choice.when, found, measured())), None)
+        if refused is not None:
+            refusals[choice.rule] = refused
+        elif order.choose_all or not taken:
+            taken.append(choice.rule)
+    if not taken:
+        told = [f"{rule}: {refused}" for rule, refused in refusals.items() if refused]
+        raise NoRuleMatches([*order.refusals, *told])
+    return taken
 
 
 def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choice:
@@ -103,6 +135,7 @@ def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choic
     return Choice(
         rule=rule.name,
         match=rule.match,
+        when=dict(rule.when),
         takes_sound=rule.takes_sound,
         steps=[_with_input(step, file, at) for step in rule.steps],
         delivery=_delivery(rule.output, below),
@@ -111,10 +144,12 @@ def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choic
                 name=one.name,
                 steps=[_with_input(step, file, at) for step in one.steps],
                 delivery=_delivery(one.output, below),
+                ensure=dict(one.ensure),
                 names=names | {"delivery": one.name},
             )
             for one in rule.deliver
         ],
+        ensure=dict(rule.ensure),
         measure=rule.measure,
         names=names,
     )
@@ -134,6 +169,33 @@ def _delivery(output: Output, below: str) -> Delivery:
     )
 
 
+def _all_chosen(order: Order, choices: Sequence[Choice]) -> Order:
+    """Several rules that all match are several deliveries of one sound."""
+    if len(choices) == 1:
+        return _chosen(order, choices[0])
+    branches = [
+        Branch(
+            name=choice.rule,
+            takes_sound=choice.takes_sound,
+            steps=choice.steps,
+            delivery=choice.delivery,
+            ensure=choice.ensure,
+            names=choice.names,
+            branches=choice.branches,
+        )
+        for choice in choices
+    ]
+    empty = Choice(
+        rule="",
+        match=choices[0].match,
+        delivery=choices[0].delivery.model_copy(update={"sound": False}),
+        branches=branches,
+        measure=any(choice.measure for choice in choices),
+        names=choices[0].names,
+    )
+    return _chosen(order, empty)
+
+
 def _chosen(order: Order, choice: Choice) -> Order:
     return order.model_copy(
         update={
@@ -141,9 +203,11 @@ def _chosen(order: Order, choice: Choice) -> Order:
             "steps": choice.steps,
             "delivery": choice.delivery,
             "branches": choice.branches,
+            "ensure": choice.ensure,
             "measure": choice.measure,
             "names": choice.names,
             "choose": [],
+            "choose_all": False,
             "refusals": [],
         }
     )

@@ -21,9 +21,11 @@ from daemon.execution import Claim, Context, HandOver
 from daemon.recall import content_of
 from daemon.scratch import Spool, spooled
 from daemon.work.delivering import wants_sound, write_beside, write_sound
+from daemon.work.measuring import check_results
 from daemon.work.naming import Names
 from daemon.work.nodes import Node, flat
 from daemon.work.opening import Opener, segment_of
+from daemon.work.room import desk_of
 from daemon.work.story import Story
 from daemon.work.writing import Writing
 from handlers import chain
@@ -33,16 +35,6 @@ from handlers.measured import Measured
 from rules.orders import Order, path_from_text, path_to_text
 
 _STATE = "deliveries"
-
-
-def desk_of(context: Context) -> chain.Desk:
-    """The room that a chain has in a worker."""
-    return chain.Desk(
-        lambda: context.scratch,
-        context.settings.memory_per_sound,
-        context.recall,
-        context.shelf.borrow,
-    )
 
 
 def is_state(finished: Sequence[Mapping[str, Any]]) -> bool:
@@ -228,10 +220,12 @@ class Tree:
 
         count = len(nodes) + (spool is not None)
         first, *others = forked(sound, lambda: _alike(sound, count), count)
+        before = len(self._drafts) - len(nodes)
         stories = side_by_side([self._monitor.watch(first, "deliver"), *others], take)
         for node, story in zip(nodes, stories, strict=False):  # the spool has none
             if story is not None:
                 self._tell(node, story)
+        check_results(self._context, self._drafts.since(before))
         if spool is None:
             return sound
         kept = spool.sound()
@@ -299,6 +293,7 @@ class Tree:
         names = self._names(node, story)
         if wants_sound(node.branch.delivery, story):
             write_sound(self._context, names, story, outcome, drafts, self._monitor)
+        check_results(self._context, drafts.since(before))
         write_beside(names, story, outcome, drafts)
         for draft in drafts.since(before):
             draft.about["delivery"] = node.branch.name
@@ -321,7 +316,8 @@ class Tree:
 
     def _names(self, node: Node, story: Story) -> Names:
         order = self._order.model_copy(update={"names": self._order.names | node.branch.names})
-        return Names(order, node.branch.delivery, self._claim.id, self._source, story)
+        delivery, ensure = node.branch.delivery, node.branch.ensure
+        return Names(order, delivery, self._claim.id, self._source, story, ensure)
 
     def _folder(self, node: Node) -> Drafts:
         delivery = node.branch.delivery

@@ -25,12 +25,15 @@ class Names:
         job: str,
         source: Blocks | Midi | None,
         story: Story,
+        ensure: Mapping[str, Any] | None = None,
     ) -> None:
         now = datetime.now(UTC).astimezone()
         name = order.sound.name if order.sound else order.names.get("name", "mix")
         stem, dot, ext = name.rpartition(".")
         self.delivery = delivery
         self.measure = order.measure
+        #: What each sound must be once it is written.
+        self.ensure = order.ensure if ensure is None else ensure
         self._fields: dict[str, Any] = {
             "name": name,
             "stem": stem if dot and stem else name,

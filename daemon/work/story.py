@@ -98,7 +98,7 @@ class Story:
                 story.files.append(chain.SideFile(**entry["file"], file=file))
                 if entry["flows"] and isinstance(file, Midi):
                     story.midi = file
-            else:
+            elif "changed" in entry:
                 story.changed, story.before = entry["changed"], entry["before"]
         return story
 

@@ -53,6 +53,7 @@ class Writing:
         """A place for a sound; `part` is its name where there are several."""
         media_type = self._encoding.target.content_type
         draft = drafts.add(self._names.sound(part), "sound", media_type=media_type)
+        draft.ensure = self._names.ensure
         if part:
             draft.about["name"] = part
         return draft
