@@ -13,19 +13,60 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from daemon.execution import Context, Intent, Placement
 from daemon.moves import fsync_file, fsync_folder, place
 from handlers.artifacts import File, FileCopy, Video
-from handlers.errors import StorageFailed, TooLarge
+from handlers.errors import CannotProcess, StorageFailed, TooLarge
 from rules.names import numbered
 from rules.orders import path_from_text, path_to_text
+from rules.owners import ids_of
 
 Built = Callable[[list[dict[str, Any]]], dict[str, Any]]
 """Makes the job's result from the list of its outputs."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may do what with what is written; what is None is left to the umask and the user."""
+
+    mode: int | None = None
+    #: As `rules.owners` reads it.
+    owner: str | None = None
+
+    def give(self, path: Path, *, folder: bool = False) -> None:
+        """Set owner and permissions.
+
+        Raises:
+            CannotProcess: this user may not.
+        """
+        try:
+            if self.owner is not None:
+                os.chown(path, *ids_of(self.owner))
+            if self.mode is not None:
+                # Who may read a folder may enter it.
+                mode = self.mode | (self.mode & 0o444) >> 2 if folder else self.mode
+                path.chmod(mode)
+        except PermissionError as wrong:
+            whom = f" {self.owner}" if self.owner else ""
+            raise CannotProcess(
+                f"what is written cannot be given to{whom or ' others'}: {wrong.strerror}",
+                hint="only root gives files away; a member of a group may give them to the group",
+            ) from None
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder and those above it that are missing; only these get the permissions."""
+        missing = [p for p in (path, *path.parents) if not p.exists()]
+        for one in reversed(missing):
+            try:
+                one.mkdir()
+            except FileExistsError:
+                continue  # another job was first
+            self.give(one, folder=True)
+        path.mkdir(parents=True, exist_ok=True)
 
 
 @dataclass
@@ -40,6 +81,7 @@ class Draft:
     about: dict[str, Any] = field(default_factory=dict)
     #: What it must be once it is written (see `rules.measures`).
     ensure: Mapping[str, Any] = field(default_factory=dict)
+    access: Access = field(default_factory=Access)
     number: int = 1
 
     @property
@@ -58,11 +100,13 @@ class Drafts:
         *,
         replace: bool,
         max_bytes: int | None = None,
+        access: Access | None = None,
         waiting: Path | None = None,
     ) -> None:
         """Files below `folder`; one larger than `max_bytes` is refused.
 
         Args:
+            access: who may do what with them.
             waiting: where they are written for the time being (a path without its number and
                 suffix), when an attempt by another worker will deliver them.
         """
@@ -70,12 +114,13 @@ class Drafts:
         self._folder = folder
         self._replace = replace
         self._max_bytes = max_bytes
+        self._access = access or Access()
         self._waiting = waiting
         self._drafts: list[Draft] = []
 
-    def into(self, folder: Path, *, replace: bool) -> Drafts:
+    def into(self, folder: Path, *, replace: bool, access: Access | None = None) -> Drafts:
         """More of the same job's files, in another folder."""
-        other = Drafts(self._job, folder, replace=replace, waiting=self._waiting)
+        other = Drafts(self._job, folder, replace=replace, access=access, waiting=self._waiting)
         other._drafts = self._drafts
         return other
 
@@ -91,11 +136,11 @@ class Drafts:
         """A new file, to be written to its `part` by the caller."""
         final = self._folder / wanted
         if self._waiting is None:
-            final.parent.mkdir(parents=True, exist_ok=True)
+            self._access.make_folder(final.parent)
             part = final.with_name(f".audiolla-{self._job}-{len(self._drafts)}.part")
         else:
             part = self._waiting.with_name(f"{self._waiting.name}-{len(self._drafts)}.part")
-        draft = Draft(part, final, self._replace, {"role": role, **about})
+        draft = Draft(part, final, self._replace, {"role": role, **about}, access=self._access)
         self._drafts.append(draft)
         return draft
 
@@ -129,6 +174,7 @@ class Drafts:
                 "part": path_to_text(draft.part),
                 "wanted": path_to_text(draft.wanted),
                 "replace": draft.replace,
+                "access": asdict(draft.access),
                 "about": draft.about,
             }
             for draft in self._drafts
@@ -139,7 +185,8 @@ class Drafts:
         for one in kept:
             wanted, source = path_from_text(one["wanted"]), path_from_text(one["part"])
             about = dict(one["about"])
-            there = self.into(wanted.parent, replace=one["replace"])
+            access = Access(**one["access"])
+            there = self.into(wanted.parent, replace=one["replace"], access=access)
             draft = there.add(PurePosixPath(wanted.name), about.pop("role"), **about)
             draft.part.unlink(missing_ok=True)
             try:
@@ -175,6 +222,7 @@ class Drafts:
             ]
 
     def _settled(self, draft: Draft) -> Placement:
+        draft.access.give(draft.part)
         with draft.part.open("rb") as file:
             os.fsync(file.fileno())
             stat = os.fstat(file.fileno())

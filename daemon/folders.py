@@ -202,6 +202,17 @@ class FolderManager:
                 if folder.rules.name == name
             )
 
+    def release(self, name: str) -> int | None:
+        """Let the held jobs of a folder start.
+
+        Returns:
+            How many were held; None if there is no folder of this name.
+        """
+        with self._lock:
+            named = [folder for folder in self._everyone() if folder.rules.name == name]
+            jobs = [job for folder in named for job in folder.in_hand]
+        return self._queue.release(jobs) if named else None
+
     def _lost(self) -> None:
         self._events_lost = True
         self._wake.set()

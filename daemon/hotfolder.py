@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 
 from daemon.arrivals import Arrivals, Arrived, stamp_at
 from daemon.clock import Clock
+from daemon.gate import Gate
 from daemon.jobs import ENDED, Job, NewJob, State, Submitted, estimated_cost
 from daemon.mounts import Mount, mount_of
 from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove_empty
@@ -50,6 +51,9 @@ class Queue(Protocol):
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
         """Put jobs on the queue; durable when it returns. An id that is known is left as it is."""
+
+    def release(self, jobs: Sequence[str]) -> int:
+        """Let those of these jobs start that wait for their time; how many they were."""
 
 
 class Ledger(Protocol):
@@ -85,6 +89,10 @@ class FolderStatus:
     failed: int
     #: Why nothing is taken at the moment; empty when all is well.
     problem: str = ""
+    #: From when on files are taken again, where a rule file names times; empty while they are.
+    closed: str = ""
+    #: Jobs of what is taken wait until they are released, or until their time has come.
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,7 @@ class HotFolder:
         self._arrivals = Arrivals(
             inbox, clock, rules.settle, local=self.mount.local, rescan_interval=rescan_interval
         )
+        self._gate = Gate(rules, clock)
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []
@@ -174,6 +183,7 @@ class HotFolder:
         ):
             return False
         self._rules = rules
+        self._gate = Gate(rules, self._clock)
         self._arrivals.settle(rules.settle)
         return True
 
@@ -202,6 +212,11 @@ class HotFolder:
         self._arrivals.close()
 
     @property
+    def in_hand(self) -> tuple[str, ...]:
+        """The jobs of all files in `processing`."""
+        return tuple(self._in_hand)
+
+    @property
     def busy(self) -> bool:
         """True while a file of this folder is in `processing`."""
         return bool(self._in_hand)
@@ -218,12 +233,16 @@ class HotFolder:
             method="events" if self._listens else "rescan",
             mount=self.mount.kind,
             waiting=self._arrivals.waiting,
-            waiting_for=tuple((printable(self._rel(path)), why) for path, why in shown),
+            waiting_for=tuple(
+                (printable(self._rel(path)), why or self._gate.closed) for path, why in shown
+            ),
             processing=len(self._in_hand),
             left=self._arrivals.left,
             taken=self._taken,
             failed=self._failed,
             problem=self.problem,
+            closed=self._gate.closed,
+            hold=rules.hold is not None,
         )
 
     def close(self) -> None:
@@ -242,8 +261,9 @@ class HotFolder:
                 self._recover()
             self._clear_up()
             self._send()
+            room = self._gate.room(len(self._in_hand), BATCH)
             if not self._retired:
-                self._take(self._arrivals.complete(BATCH))
+                self._take(self._arrivals.complete(room))
         except (OSError, AudiollaError) as wrong:
             self._pause(wrong)
             return self._clock.monotonic() + self._rescan_interval
@@ -252,7 +272,11 @@ class HotFolder:
             self.problem = ""
         if self._retired:
             return self._next_reconcile
-        return min(self._arrivals.next_due, self._next_reconcile)
+        due = self._arrivals.next_due
+        if not room:
+            # What is complete waits; the end of a job, or the opening of a window, makes room.
+            due = max(due, self._clock.monotonic() + self._gate.sleep())
+        return min(due, self._next_reconcile)
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)
@@ -322,7 +346,7 @@ class HotFolder:
 
     def _job(self, job: str, rel: str, size: int, at: Path) -> NewJob:
         rules = self._rules
-        planned = plan(rules, FileFacts(rel, size), at)
+        planned = plan(rules, FileFacts(rel, size, self._gate.now()), at)
         return NewJob(
             id=job,
             order=planned.order.model_dump_json(exclude_defaults=True),
@@ -336,7 +360,8 @@ class HotFolder:
             weight=rules.weight,
             group=f"folder:{rules.name}" if rules.limit else "",
             group_limit=rules.limit,
-            max_attempts=self._max_attempts,
+            max_attempts=self._max_attempts if rules.retries is None else rules.retries + 1,
+            not_before=self._gate.not_before,
         )
 
     def _commit(self) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from daemon import scratch
-from daemon.delivery import Drafts, publish
+from daemon.delivery import Access, Drafts, publish
 from daemon.execution import Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from daemon.settings import Settings
@@ -193,6 +193,7 @@ class _Attempt:
             delivery.folder,
             replace=delivery.conflict == "replace",
             max_bytes=delivery.max_bytes,
+            access=Access(delivery.mode, delivery.owner),
         ) as drafts:
             if wants_sound(delivery, story):
                 write_sound(self.context, names, story, outcome, drafts, monitor)

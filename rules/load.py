@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from handlers.codecs.formats import Encoding, encoding
 from handlers.declare import Operation, field_path
-from handlers.errors import AudiollaError
+from handlers.errors import AudiollaError, BadParameter
 from rules.model import (
     INPUT,
     Delivered,
@@ -24,8 +24,9 @@ from rules.model import (
     RuleText,
     Stages,
 )
-from rules.names import FILE_FIELDS, check_template
+from rules.names import FILE_FIELDS, check_fields, check_template
 from rules.orders import StepOrder
+from rules.owners import ids_of
 from rules.steps import StepReader, Steps, Surroundings, joined
 from rules.written import Place, Problem, RulesBroken, read_yaml
 
@@ -86,6 +87,9 @@ class _Loader:
             priority=written.priority,
             weight=float(written.weight),
             limit=written.limit,
+            retries=written.retries,
+            only=written.only,
+            hold=_hold(written.hold),
             rules=rules,
             reserved=frozenset({*stages.all, *outputs, *self._steps.sounds} - {root}),
         )
@@ -308,7 +312,33 @@ class _Loader:
             encoding=self._encoding(asked, place),
             sound=asked.get("sound"),
             reports=asked.get("reports", False),
+            tags=self._tags(asked.get("tags", "keep"), known, place),
+            mode=int(asked["mode"], 8) if "mode" in asked else None,
+            owner=self._owner(asked.get("owner"), place),
         )
+
+    def _tags(self, asked: Any, known: set[str], place: Place) -> Any:
+        if isinstance(asked, str):
+            return asked
+        tags: dict[str, tuple[str, ...]] = {}
+        for tag, value in asked.items():
+            texts = [] if value is None else value if isinstance(value, list) else [value]
+            for text in texts:
+                try:
+                    check_fields(text, known, field=f"output.tags.{tag}")
+                except AudiollaError as wrong:
+                    where = (*place, "output", "tags", tag)
+                    self._problem(wrong.detail, where, field=f"output.tags.{tag}")
+            tags[tag.lower()] = tuple(texts)
+        return tags
+
+    def _owner(self, asked: str | None, place: Place) -> str | None:
+        if asked is not None:
+            try:
+                ids_of(asked)
+            except BadParameter as wrong:
+                self._problem(wrong.detail, (*place, "output", "owner"), field="output.owner")
+        return asked
 
     def _encoding(self, asked: Mapping[str, Any], place: Place) -> Encoding:
         depth = asked.get("bit_depth")
@@ -323,6 +353,12 @@ class _Loader:
             field = "format" if wrong.field == "output_format" else str(wrong.field)
             self._problem(wrong.detail, (*place, "output", field), field=f"output.{field}")
             return Encoding()
+
+
+def _hold(written: bool | float) -> float | None:
+    if isinstance(written, bool):
+        return float("inf") if written else None
+    return written or None
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from handlers.codecs.formats import Encoding
 from rules.match import Conditions, Seconds, Text
 from rules.orders import StepOrder
+from rules.windows import Windows, WindowsText
 
 INPUT = "{input}"
 """In a list of sounds: the file that was dropped."""
@@ -115,6 +116,20 @@ class OutputText(_Written):
     bit_depth: int | Text | None = Field(None, description="16, 24, 32f, or source.")
     bitrate: int | None = Field(None, description="kbit/s of a lossy format.")
     quality: float | int | None = Field(None, description="Variable bitrate, 0 to 10 (best).")
+    tags: Literal["keep", "clear"] | dict[Text, Text | list[Text] | None] | None = Field(
+        None,
+        description="keep (default), clear, or tags to set over those that are kept, by name: "
+        'a template like "{stem}", several texts, or null to remove one.',
+    )
+    mode: Text | None = Field(
+        None,
+        pattern=r"^0?[0-7]{3}$",
+        description='Permissions of what is written: "664". Folders that are made get the right '
+        "to enter wherever there is one to read.",
+    )
+    owner: Text | None = Field(
+        None, description="Who gets what is written: user, user:group or :group."
+    )
     sound: bool | None = Field(
         None, description="Deliver the sound itself; default: if a step changed it."
     )
@@ -178,6 +193,23 @@ class FolderText(_Written):
         1, gt=0, le=1000, description="Turns this folder gets for one turn of an ordinary one."
     )
     limit: int = Field(0, ge=0, description="Jobs of this folder at once; 0 is no limit.")
+    retries: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="How often a job is tried again after a fault that may pass (a full disk, a "
+        "share that is away); default AUDIOLLA_JOB_MAX_ATTEMPTS less one.",
+    )
+    only: WindowsText | None = Field(
+        None,
+        description='When files are taken: "22:00-06:00", "sat, sun", or a list of such. What '
+        "runs when a window closes is finished; other files wait where they are.",
+    )
+    hold: bool | Seconds = Field(
+        False,
+        description="Take files, and let their jobs wait: true until `audiolla folders release`, "
+        "or for a time like 10m.",
+    )
     measure: bool = Field(
         False, description="Measure length, loudness and true peak of what goes in and comes out."
     )
@@ -198,6 +230,9 @@ class Output:
     encoding: Encoding
     sound: bool | None
     reports: bool
+    tags: Literal["keep", "clear"] | Mapping[str, tuple[str, ...]]
+    mode: int | None
+    owner: str | None
 
 
 @dataclass(frozen=True)
@@ -270,6 +305,10 @@ class FolderRules:
     priority: int
     weight: float
     limit: int
+    retries: int | None
+    only: Windows | None
+    #: Seconds that jobs wait, infinite until somebody releases them; None starts them at once.
+    hold: float | None
     rules: tuple[Rule, ...]
     #: Files and folders below the root that are never input: stages, outputs, further sounds.
     reserved: frozenset[Path]

@@ -129,6 +129,11 @@ class Delivery(_Plain):
     #: Deliver the sound itself: None means when a step changed it or nothing else came out,
     #: "changed" only when a step changed it.
     sound: bool | Literal["changed"] | None = None
+    #: What becomes of the source's tags: all kept, none, or some set (templates) or removed.
+    tags: Literal["keep", "clear"] | dict[str, tuple[str, ...]] = "keep"
+    #: Permissions of the files, and who gets them (see `rules.owners`).
+    mode: int | None = None
+    owner: str | None = None
     #: Bytes that one file may have (a staged result); None is no limit.
     max_bytes: int | None = None
     #: Put several sounds into one ZIP (a reply over HTTP) instead of beside each other.

@@ -166,6 +166,9 @@ def _delivery(output: Output, below: str) -> Delivery:
         encoding=output.encoding,
         sound=output.sound,
         reports=output.reports,
+        tags=output.tags if isinstance(output.tags, str) else dict(output.tags),
+        mode=output.mode,
+        owner=output.owner,
     )
 
 

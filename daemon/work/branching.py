@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daemon.delivery import Drafts
+from daemon.delivery import Access, Drafts
 from daemon.execution import Claim, Context, HandOver
 from daemon.recall import content_of
 from daemon.scratch import Spool, spooled
@@ -32,7 +32,7 @@ from handlers import chain
 from handlers.artifacts import Blocks, Midi, Samples
 from handlers.forked import forked, side_by_side
 from handlers.measured import Measured
-from rules.orders import Order, path_from_text, path_to_text
+from rules.orders import Delivery, Order, path_from_text, path_to_text
 
 _STATE = "deliveries"
 
@@ -92,8 +92,7 @@ class Tree:
             delivery = self._order.delivery
             if delivery is not None:
                 names = Names(self._order, delivery, self._claim.id, self._source, story)
-                there = self._drafts.into(delivery.folder, replace=delivery.conflict == "replace")
-                write_beside(names, story, outcome, there)
+                write_beside(names, story, outcome, self._folder(delivery))
             inner = {child for node in self._nodes for child in node.children}
             tops = [node for node in self._nodes if node.number not in inner]
             self._fan_out(tops, outcome.sound, outcome.midi, known)
@@ -245,7 +244,7 @@ class Tree:
         outcome = chain.run(late, steps, self._desk, silent, first=node.first)
         story.add(outcome)
         writing = Writing(self._context, self._names(node, story), story, silent)
-        draft = writing.draft(self._folder(node), "")
+        draft = writing.draft(self._folder(node.branch.delivery), "")
         draft.about["delivery"] = node.branch.name
         made = outcome.sound
         assert made is not None  # it flows: every step gives one sound
@@ -288,7 +287,7 @@ class Tree:
         if lane is not None:
             self._wait(node, stop, outcome.sound, story)
             return
-        drafts = self._folder(node)
+        drafts = self._folder(node.branch.delivery)
         before = len(drafts)
         names = self._names(node, story)
         if wants_sound(node.branch.delivery, story):
@@ -319,9 +318,12 @@ class Tree:
         delivery, ensure = node.branch.delivery, node.branch.ensure
         return Names(order, delivery, self._claim.id, self._source, story, ensure)
 
-    def _folder(self, node: Node) -> Drafts:
-        delivery = node.branch.delivery
-        return self._drafts.into(delivery.folder, replace=delivery.conflict == "replace")
+    def _folder(self, delivery: Delivery) -> Drafts:
+        return self._drafts.into(
+            delivery.folder,
+            replace=delivery.conflict == "replace",
+            access=Access(delivery.mode, delivery.owner),
+        )
 
     def _tell(self, node: Node, story: Story) -> None:
         """Note what a finished delivery said."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from daemon.work.story import Story
-from handlers.artifacts import Blocks, Midi
+from handlers.artifacts import Blocks, Metadata, Midi
 from handlers.registry import find
 from handlers.smf.clock import duration as midi_seconds
-from rules.names import render, with_extension
+from rules.names import fill, render, with_extension
 from rules.orders import Delivery, Order
 
 
@@ -61,6 +62,23 @@ class Names:
             for key, value in (report.params | report.facts).items():
                 if isinstance(value, str | int | float):
                     self._fields[f"{report.op}.{key}"] = value
+
+    def metadata(self, sound: Blocks) -> Metadata:
+        """What is written beside the samples: the source's, as far as the rule keeps it."""
+        found = sound.facts.metadata if sound.facts else Metadata()
+        tags = self.delivery.tags
+        if isinstance(tags, str):
+            if tags == "keep":
+                return found
+            # Marks and loops are about the samples; all else is about where they come from.
+            chunks = {k: v for k, v in found.chunks.items() if k in ("cue ", "smpl")}
+            return replace(found, tags={}, pictures=(), chunks=chunks)
+        written = {
+            tag: tuple(fill(text, self._fields, field=f"tags.{tag}") for text in texts)
+            for tag, texts in tags.items()
+        }
+        kept = {tag: texts for tag, texts in found.tags.items() if tag not in written}
+        return replace(found, tags=kept | {tag: texts for tag, texts in written.items() if texts})
 
     def sound(self, part: str) -> PurePosixPath:
         """Where the sound goes; `part` names one of several."""

@@ -99,7 +99,12 @@ class Writing:
         from handlers.codecs.writer import write_sound
 
         tap = Measured(sound) if self._names.measure else None
-        written = write_sound(tap.sound if tap else sound, path, self._encoding)
+        written = write_sound(
+            tap.sound if tap else sound,
+            path,
+            self._encoding,
+            metadata=self._names.metadata(sound),
+        )
         about: dict[str, Any] = {
             "output_format": self._encoding.format,
             "sample_rate": written.rate,

@@ -1,21 +1,25 @@
 """Several deliveries from one sound: made in one pass where that can be, all of them or none."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 import soundfile
+from mutagen.flac import FLAC
 
 from daemon import runner
 from daemon.execution import Claim, Finished, HandOver
 from daemon.work.opening import Opener
 from handlers import registry
 from handlers.artifacts import Blocks
+from handlers.codecs.reader import open_sound
 from handlers.declare import Example, describe
 from handlers.errors import AudiollaError, CannotProcess
 from rules.load import Surroundings, load_rules
 from rules.match import FileFacts
 from rules.plan import plan
+from rules.written import RulesBroken
 from tests.daemon.contexts import Here
 from tests.sounds import ffmpeg_loudness, noise, write_wav
 
@@ -229,3 +233,78 @@ def test_progress_never_goes_back(hot, tmp_path):
     fractions = [fraction for fraction, _ in context.told]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1.0)
+
+
+# -- how it is written -----------------------------------------------------------------------------
+def tags_of(path):
+    return {k: list(v) for k, v in open_sound(path).facts.metadata.tags.items()}
+
+
+def test_tags_are_kept_cleared_or_set_by_template(hot, tmp_path):
+    tagged = {"title": ["Take"], "artist": ["Ann"], "comment": ["draft"]}
+    rules = """
+rules:
+  - output: {format: flac}
+    deliver:
+      kept: {output: {name: kept}}
+      cleared: {output: {name: cleared, tags: clear}}
+      set:
+        output:
+          name: set
+          tags: {artist: [Bob, "{folder}"], album: "{stem} {delivery}", comment: null}
+"""
+    first = FLAC(_flac(hot))
+    first.update(tagged)
+    first.save()
+    loaded = load_rules(rules, hot / "rules.yaml", Surroundings(hot))
+    order = plan(loaded, FileFacts("take.flac", 1), hot / "take.flac").order
+    run(order, Here(tmp_path))
+
+    assert tags_of(hot / "out/kept.flac") == tagged
+    assert tags_of(hot / "out/cleared.flac") == {}
+    assert tags_of(hot / "out/set.flac") == {
+        "title": ["Take"],
+        "artist": ["Bob", "hot"],
+        "album": ["take set"],
+    }
+
+
+def _flac(hot):
+    samples, rate = soundfile.read(hot / "take.wav")
+    soundfile.write(hot / "take.flac", samples, rate)
+    return hot / "take.flac"
+
+
+def test_what_is_written_gets_its_permissions_and_so_do_folders_that_are_made(hot, tmp_path):
+    group = os.getgid()
+    (hot / "out").mkdir(mode=0o700)
+    rules = f"""
+rules:
+  - output: {{mode: "664", owner: ":{group}", folder: "out/a/b", reports: true}}
+    steps: [loudness, {{trim: {{end_sec: 1}}}}]
+"""
+    run(order_of(hot, rules), Here(tmp_path))
+
+    modes = {p.relative_to(hot).as_posix(): p.stat().st_mode & 0o777 for p in hot.rglob("out/**/*")}
+    assert modes == {
+        "out/a": 0o775,
+        "out/a/b": 0o775,
+        "out/a/b/take.wav": 0o664,
+        "out/a/b/take.loudness.json": 0o664,
+    }
+    assert (hot / "out").stat().st_mode & 0o777 == 0o700
+    assert (hot / "out/a/b/take.wav").stat().st_gid == group
+
+
+@pytest.mark.parametrize(
+    ("output", "wrong"),
+    [
+        ('mode: "888"', "output.mode"),
+        ("owner: nobody-of-this-name", "there is no user 'nobody-of-this-name' here"),
+        ("tags: {album: '{nothing}'}", r"output.tags.album: no field \{nothing\}"),
+        ("tags: shred", "output.tags"),
+    ],
+)
+def test_what_cannot_be_written_is_told_when_the_rules_are_read(hot, output, wrong):
+    with pytest.raises(RulesBroken, match=wrong):
+        load_rules(f"rules: [{{output: {{{output}}}}}]", hot / "rules.yaml", Surroundings(hot))
