@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from handlers.codecs.formats import Encoding, encoding
 from handlers.declare import Operation, field_path
 from handlers.errors import AudiollaError, BadParameter
+from rules.include import Merged, read_merged
 from rules.model import (
     INPUT,
     Delivered,
@@ -28,7 +29,7 @@ from rules.names import FILE_FIELDS, check_fields, check_template
 from rules.orders import StepOrder
 from rules.owners import ids_of
 from rules.steps import StepReader, Steps, Surroundings, joined
-from rules.written import Place, Problem, RulesBroken, read_yaml
+from rules.written import Place, Problem, RulesBroken
 
 __all__ = ["Surroundings", "load_rules"]
 
@@ -44,20 +45,25 @@ def load_rules(text: str | bytes, file: Path, around: Surroundings) -> FolderRul
     Raises:
         RulesBroken: with every fault that was found.
     """
-    data, lines = read_yaml(text, file)
-    return _Loader(file, around, lines).load(data)
+    within = tuple(root for root in (around.folder, *around.shared) if root is not None)
+    merged = read_merged(text, file, around.read, within)
+    try:
+        return _Loader(file, around, merged).load(merged.data)
+    except RulesBroken as broken:
+        broken.includes = tuple(merged.files)
+        raise
 
 
 # -- checking --------------------------------------------------------------------------------
 class _Loader:
     """Collects faults while it builds what the file means."""
 
-    def __init__(self, file: Path, around: Surroundings, lines: Mapping[Place, int]) -> None:
+    def __init__(self, file: Path, around: Surroundings, merged: Merged) -> None:
         self._file = file
         self._around = around
-        self._lines = lines
+        self._merged = merged
         self._problems: list[Problem] = []
-        self._steps = StepReader(file, around, self._problem)
+        self._steps = StepReader(self._file_of, around, self._problem)
         self._rule: str | None = None
 
     def load(self, data: Any) -> FolderRules:
@@ -91,7 +97,10 @@ class _Loader:
             only=written.only,
             hold=_hold(written.hold),
             rules=rules,
-            reserved=frozenset({*stages.all, *outputs, *self._steps.sounds} - {root}),
+            includes=tuple(self._merged.files),
+            reserved=frozenset(
+                {*stages.all, *outputs, *self._steps.sounds, *self._merged.files} - {root}
+            ),
         )
 
     def _problem(
@@ -103,15 +112,15 @@ class _Loader:
         op: str | None = None,
         field: str | None = None,
     ) -> None:
-        line = next(
-            (self._lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in self._lines),
-            None,
-        )
+        file, line = self._merged.at(place) or (self._file, None)
         self._problems.append(
-            Problem(
-                self._file, text, self._rule, None if step is None else step + 1, op, field, line
-            )
+            Problem(file, text, self._rule, None if step is None else step + 1, op, field, line)
         )
+
+    def _file_of(self, place: Place) -> Path:
+        """The file in which a place is written: paths there count from it."""
+        found = self._merged.at(place)
+        return self._file if found is None else found[0]
 
     def _read(self, data: Any) -> FolderText:
         if not isinstance(data, dict):

@@ -215,6 +215,14 @@ class FolderText(_Written):
     )
     output: OutputText = OutputText()
     rules: Annotated[list[RuleText], Field(min_length=1, max_length=1000)]
+    include: None = Field(
+        None,
+        description="Files to take in: their settings hold where this file has none, their rules "
+        "come after its own. `- include: FILE` among the rules puts them there.",
+    )
+    variables: None = Field(
+        None, description="Values by name; `$name` as a value anywhere in the file stands for one."
+    )
 
 
 # -- checked -------------------------------------------------------------------------------------
@@ -310,5 +318,7 @@ class FolderRules:
     #: Seconds that jobs wait, infinite until somebody releases them; None starts them at once.
     hold: float | None
     rules: tuple[Rule, ...]
+    #: Files that the rule file takes in.
+    includes: tuple[Path, ...]
     #: Files and folders below the root that are never input: stages, outputs, further sounds.
     reserved: frozenset[Path]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from handlers.declare import Operation, field_path
-from handlers.errors import AudiollaError
+from handlers.errors import AudiollaError, BadParameter
 from rules.model import INPUT, STAGED
 from rules.orders import ItemRef, SoundRef, StepOrder, path_to_text
 from rules.presets import Preset
@@ -30,6 +30,9 @@ class Surroundings:
     staging: Path | None = None
     #: Finds a preset by its name.
     preset: Callable[[str], Preset | None] = lambda _: None
+    #: Folders, beside the hot folder, that included files may lie in, and how those are read.
+    shared: tuple[Path, ...] = ()
+    read: Callable[[Path], bytes] = Path.read_bytes
     #: Whether a further sound is there; asked at load, so that a typo does not wait for a file.
     is_file: Callable[[Path], bool] = os.path.isfile
 
@@ -64,9 +67,9 @@ class Steps:
 class StepReader:
     """Reads steps, and tells what is wrong with them."""
 
-    def __init__(self, file: Path, around: Surroundings, tell: Tell) -> None:
-        """Paths of further sounds count from `file`."""
-        self._file = file
+    def __init__(self, file_of: Callable[[Place], Path], around: Surroundings, tell: Tell) -> None:
+        """Paths of further sounds count from the file in which they are written."""
+        self._file_of = file_of
         self._around = around
         self._tell = tell
         self._faults = 0
@@ -91,14 +94,23 @@ class StepReader:
 
     def _unfolded(self, raw: Any, index: int, place: Place) -> list[Any] | None:
         """The steps that a written one stands for: those of a preset, or itself."""
-        if not isinstance(raw, dict) or set(raw) != {"preset"}:
+        if not isinstance(raw, dict) or "preset" not in raw:
             return [raw]
+        where: Place = (*place, "steps", index)
+        if odd := ", ".join(map(str, set(raw) - {"preset", "with", "override"})):
+            self._problem(f"there is no {odd} beside preset, with and override", where, step=index)
+            return None
         name = raw["preset"]
         found = self._around.preset(name) if isinstance(name, str) else None
         if found is None:
-            self._problem(f"there is no preset {name!r}", (*place, "steps", index), step=index)
+            self._problem(f"there is no preset {name!r}", where, step=index)
             return None
-        return [{"op": step.op, "params": dict(step.params)} for step in found.steps]
+        try:
+            steps = found.with_values(raw.get("with") or {}, raw.get("override") or {})
+        except BadParameter as wrong:
+            self._problem(wrong.detail, where, step=index, field=wrong.field)
+            return None
+        return [{"op": step.op, "params": dict(step.params)} for step in steps]
 
     def _step(self, raw: Any, index: int, place: Place) -> tuple[Operation, StepOrder] | None:
         from handlers.registry import find
@@ -200,7 +212,7 @@ class StepReader:
                 return None
             path = self._around.staging / value.removeprefix(STAGED).lstrip("/")
         else:
-            path = joined(self._file.parent, value)
+            path = joined(self._file_of(where).parent, value)
             self.sounds.add(path)
             if not self._around.is_file(path):
                 refuse(f"there is no file {path_to_text(path)}")
