@@ -12,14 +12,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 from handlers.engines.declare import Lane
 from handlers.errors import CannotProcess
 from rules.match import FileFacts, SoundFacts, refused_by_name, refused_by_sound
 from rules.model import INPUT, FolderRules, Output, Rule
-from rules.names import render, with_extension
 from rules.orders import Branch, Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
 
 
@@ -60,7 +59,7 @@ def plan(folder: FolderRules, file: FileFacts, at: Path) -> Plan:
         if refused is not None:
             refusals.append(f"{rule.name}: {refused}")
             continue
-        choices.append(_choice(folder, rule, file, at))
+        choices.append(choice_of(folder, rule, file, at))
         if not rule.asks and not folder.match_all:
             break
     if not choices:
@@ -127,7 +126,8 @@ def fitting(order: Order, sound: SoundFacts, measure: Measuring) -> list[str]:
     return taken
 
 
-def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choice:
+def choice_of(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choice:
+    """What one rule does with a file that lies at `at` when its job runs."""
     below = file.rel.rpartition("/")[0]
     names = {"rel": printable(below), "rule": rule.name, "folder": folder.name}
     if not rule.takes_sound:
@@ -242,117 +242,3 @@ def printable(text: str) -> str:
     if text.isascii():
         return text
     return os.fsencode(text).decode("utf-8", "replace")
-
-
-# -- explaining ----------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class RuleVerdict:
-    """What one rule says to a file."""
-
-    rule: str
-    verdict: Literal["takes it", "does not", "header decides", "not asked"]
-    #: The condition that does not hold, or that only the header can tell.
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A dry run: which rule, which steps, which names."""
-
-    rules: tuple[RuleVerdict, ...]
-    #: The rule that takes the file; None when none does or its header was not given.
-    rule: str | None
-    #: `{op, params}` of each step.
-    steps: tuple[dict[str, Any], ...] = ()
-    #: Full path of the sound that would come out; fields only known afterwards are `unknown`.
-    output: Path | None = None
-    #: The same for each of several deliveries: name, steps, path.
-    deliveries: tuple[dict[str, Any], ...] = ()
-    #: What happens to a file that no rule takes.
-    otherwise: str = ""
-
-
-def explain(folder: FolderRules, file: FileFacts, sound: SoundFacts | None = None) -> Explanation:
-    """What the rules of a folder would do with a file, and why not something else."""
-    verdicts: list[RuleVerdict] = []
-    taken: Rule | None = None
-    undecided = False
-    for rule in folder.rules:
-        if taken is not None:
-            verdicts.append(RuleVerdict(rule.name, "not asked", f"{taken.name} comes first"))
-            continue
-        refused = refused_by_name(rule.match, file)
-        if refused is None and rule.match.asks and sound is None:
-            verdicts.append(
-                RuleVerdict(rule.name, "header decides", ", ".join(sorted(rule.match.asks)))
-            )
-            undecided = True
-            continue
-        if refused is None and sound is not None:
-            refused = refused_by_sound(rule.match, sound)
-        if refused is not None:
-            verdicts.append(RuleVerdict(rule.name, "does not", refused))
-            continue
-        verdicts.append(RuleVerdict(rule.name, "takes it"))
-        taken = rule
-    if taken is None or undecided:
-        left = "it stays where it is" if folder.no_match == "leave" else "it goes to failed"
-        return Explanation(tuple(verdicts), None, otherwise=left)
-    choice = _choice(folder, taken, file, Path(file.rel))
-    steps = tuple({"op": step.op, "params": step.params} for step in taken.steps)
-    if not choice.branches:
-        return Explanation(tuple(verdicts), taken.name, steps, _expected(choice, file, sound))
-    deliveries = tuple(
-        {
-            "delivery": branch.name,
-            "steps": [{"op": step.op, "params": step.params} for step in branch.steps],
-            "output": _expected(_as_choice(choice, branch), file, sound),
-        }
-        for branch in choice.branches
-    )
-    return Explanation(tuple(verdicts), taken.name, steps, deliveries=deliveries)
-
-
-def _as_choice(choice: Choice, branch: Branch) -> Choice:
-    """One delivery as if it were the only one."""
-    return choice.model_copy(
-        update={
-            "steps": [*choice.steps, *branch.steps],
-            "delivery": branch.delivery,
-            "names": branch.names,
-        }
-    )
-
-
-def _expected(choice: Choice, file: FileFacts, sound: SoundFacts | None) -> Path:
-    path = PurePosixPath(file.rel)
-    ext = "mid" if _gives_only_midi(choice) else choice.delivery.encoding.target.ext
-    fields: dict[str, Any] = {
-        "name": printable(path.name),
-        "stem": printable(path.stem),
-        "source_ext": path.suffix.removeprefix("."),
-        "ext": ext,
-        **choice.names,
-    }
-    if sound is not None:
-        fields |= {
-            "duration": sound.duration,
-            "channels": sound.channels,
-            "sample_rate": sound.sample_rate,
-            "title": next(iter(sound.tags.get("title", ())), printable(path.stem)),
-            "artist": next(iter(sound.tags.get("artist", ())), None),
-            "album": next(iter(sound.tags.get("album", ())), None),
-        }
-    for step in choice.steps:
-        plain = {k: v for k, v in step.params.items() if isinstance(v, str | int | float)}
-        fields |= {f"{step.op}.{name}": value for name, value in plain.items()}
-    return choice.delivery.folder / with_extension(render(choice.delivery.name, fields), ext)
-
-
-def _gives_only_midi(choice: Choice) -> bool:
-    """Whether MIDI flows through the chain, and no sound comes of it."""
-    from handlers.registry import find
-
-    ops = [find(step.op) for step in choice.steps]
-    sound = any(op.changes_sound or (op.sound and op.sound.kind != "midi") for op in ops)
-    return not sound and any(op.kind == "midi" for op in ops)
