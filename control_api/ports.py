@@ -547,6 +547,9 @@ class Service(Protocol):
     def folders(self, *, scan: bool) -> dict[str, Any]:
         """How the hot folders stand, as JSON; after looking through all of them if `scan`."""
 
+    def release_folder(self, name: str) -> int | None:
+        """Let the jobs that a hot folder holds start: how many; None if there is no such folder."""
+
     # -- staging area --------------------------------------------------------------------------
     def files(self) -> list[StoredFile]:
         """Regular files, sorted by path."""

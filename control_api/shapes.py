@@ -493,4 +493,5 @@ SHAPES: Mapping[str, Shape] = {
     "POST /v1/jobs/{job_id}/retry": Shape(Submission, status=202, errors=(404, 409)),
     "GET /v1/folders": Shape(_ANY),
     "POST /v1/folders/scan": Shape(_ANY),
+    "POST /v1/folders/{name}/release": Shape(_ANY),
 }

@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol
 
 from daemon.arrivals import Arrivals, Arrived, stamp_at
 from daemon.clock import Clock
+from daemon.gate import Gate
 from daemon.jobs import ENDED, Job, NewJob, State, Submitted, estimated_cost
 from daemon.mounts import Mount, mount_of
 from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove_empty
@@ -56,6 +57,9 @@ class Queue(Protocol):
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
         """Put jobs on the queue; durable when it returns. An id that is known is left as it is."""
+
+    def release(self, jobs: Sequence[str]) -> int:
+        """Let those of these jobs start that wait for their time; how many they were."""
 
 
 class Ledger(Protocol):
@@ -99,6 +103,10 @@ class FolderStatus:
     failed: int
     #: Why nothing is taken at the moment; empty when all is well.
     problem: str = ""
+    #: From when on files are taken again, where a rule file names times; empty while they are.
+    closed: str = ""
+    #: Jobs of what is taken wait until they are released, or until their time has come.
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,6 +183,7 @@ class HotFolder:
         self._together = together(self)
         if rules.taking.tickets:
             self._together = WithTickets(self, rules.taking.tickets, self._together)
+        self._gate = Gate(rules, clock)
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []
@@ -200,6 +209,7 @@ class HotFolder:
         if _footing(rules) != _footing(self._rules):
             return False
         self._rules = rules
+        self._gate = Gate(rules, self._clock)
         self.arrivals.settle(rules.settle)
         return True
 
@@ -234,6 +244,11 @@ class HotFolder:
         return self._root.is_away()
 
     @property
+    def in_hand(self) -> tuple[str, ...]:
+        """The jobs of all files in `processing`."""
+        return tuple(self._in_hand)
+
+    @property
     def busy(self) -> bool:
         """True while a file of this folder is in `processing`."""
         return bool(self._in_hand)
@@ -257,12 +272,16 @@ class HotFolder:
             last_scan=self.arrivals.last_scan,
             folders=self.arrivals.folder_count,
             waiting=self.arrivals.waiting,
-            waiting_for=tuple((printable(self._rel(path)), why) for path, why in shown),
+            waiting_for=tuple(
+                (printable(self._rel(path)), why or self._gate.closed) for path, why in shown
+            ),
             processing=len(self._in_hand),
             left=self.arrivals.left,
             taken=self._taken,
             failed=self._failed,
             problem=self.problem,
+            closed=self._gate.closed,
+            hold=rules.hold is not None,
         )
 
     def close(self) -> None:
@@ -283,8 +302,9 @@ class HotFolder:
                 self._recover()
             self._clear_up()
             self._send()
+            room = self._gate.room(len(self._in_hand), BATCH)
             if not self._retired:
-                self._take(self.arrivals.complete(BATCH))
+                self._take(self.arrivals.complete(room), open_=room > 0)
         except (OSError, AudiollaError) as wrong:
             self._pause(wrong)
             return self._clock.monotonic() + self._rescan_interval
@@ -293,8 +313,13 @@ class HotFolder:
             self.problem = ""
         if self._retired:
             return self._next_reconcile
-        due = min(self.arrivals.next_due, self._next_reconcile)
-        return due if self._together is None else min(due, self._together.next_due)
+        due = self.arrivals.next_due
+        if self._together is not None:
+            due = min(due, self._together.next_due)
+        if not room:
+            # What is complete waits; the end of a job, or the opening of a window, makes room.
+            due = max(due, self._clock.monotonic() + self._gate.sleep())
+        return min(due, self._next_reconcile)
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)
@@ -307,7 +332,7 @@ class HotFolder:
         self.problem = problem
 
     # -- taking ----------------------------------------------------------------------------------
-    def _take(self, complete: list[Arrived]) -> None:
+    def _take(self, complete: list[Arrived], *, open_: bool) -> None:
         try:
             for number, arrived in enumerate(complete):
                 try:
@@ -316,7 +341,7 @@ class HotFolder:
                     for later in complete[number:]:
                         self.arrivals.again(later.path)
                     raise
-            if self._together is not None:
+            if self._together is not None and open_:
                 self._together.turn()
         finally:
             self._commit()
@@ -400,7 +425,12 @@ class HotFolder:
         self.arrivals.again(os.fspath(put), 0.1)
 
     def _job(self, job: str, rel: str, size: int, at: Path) -> NewJob:
-        return self.new_job(job, rel, size, plan(self._rules, FileFacts(rel, size), at))
+        facts = FileFacts(rel, size, self.wall())
+        return self.new_job(job, rel, size, plan(self._rules, facts, at))
+
+    def wall(self) -> datetime:
+        """The moment, on the wall clock of this machine."""
+        return self._gate.now()
 
     def new_job(self, job: str, name: str, size: int, planned: Plan) -> NewJob:
         """The job for what was planned; `size` is that of all its files."""
@@ -418,7 +448,8 @@ class HotFolder:
             weight=rules.weight,
             group=f"folder:{rules.name}" if rules.limit else "",
             group_limit=rules.limit,
-            max_attempts=self._max_attempts,
+            max_attempts=self._max_attempts if rules.retries is None else rules.retries + 1,
+            not_before=self._gate.not_before,
         )
 
     def _commit(self) -> None:
@@ -608,7 +639,7 @@ def _footing(rules: FolderRules) -> tuple[object, ...]:
 def _rels_of(record: Job) -> tuple[str, ...]:
     """Paths below the hot folder of a job's files: their places in `processing` have them."""
     order = Order.model_validate_json(record.order)
-    steps = [*order.steps, *(step for choice in order.choose for step in choice.steps)]
+    steps = order.all_steps()
     refs = [item.sound for step in steps for items in step.items.values() for item in items]
     found = {
         os.path.join(*ref.path.parts[ref.path.parts.index(record.id) + 1 :]): None

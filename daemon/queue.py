@@ -553,6 +553,17 @@ class Queue:
         text = "retried by hand"
         self._tell(known.seq, known.id, "pending", known.attempt, text=text, at=now)
 
+    def release(self, job: str) -> bool:
+        """Let a pending job start now, whatever moment it waits for; False if it waits for none."""
+        known = self._store.job(job)
+        if known is None or known.state != "pending" or known.not_before is None:
+            return False
+        self._store.change("due", {"_seq": known.seq})
+        self._ready[known.lane].add(known.group)
+        at = self._clock.now()
+        self._tell(known.seq, known.id, "pending", known.attempt, text="released by hand", at=at)
+        return True
+
     def delete(self, job: str) -> None:
         """Forget an ended job.
 

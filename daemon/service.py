@@ -432,6 +432,10 @@ class QueueService:
         told: dict[str, Any] = plain(asdict(status))
         return told
 
+    def release_folder(self, name: str) -> int | None:
+        """Let the jobs that a folder holds start."""
+        return None if self._manager is None else self._manager.release(name)
+
     # -- staging area ----------------------------------------------------------------------------
     def files(self) -> list[StoredFile]:
         """Regular files, sorted by path."""

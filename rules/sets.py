@@ -20,7 +20,7 @@ one sound, is the member called `main` (default the first).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Final
@@ -194,16 +194,8 @@ def with_members(order: Order, members: Mapping[str, SoundRef], *, fit: bool) ->
             }
         )
 
-    def steps(written: Iterable[StepOrder]) -> list[StepOrder]:
-        return [filled(step) for step in written]
-
-    return order.model_copy(
-        update={
-            "steps": steps(order.steps),
-            "choose": [c.model_copy(update={"steps": steps(c.steps)}) for c in order.choose],
-            "members": list(members.values()),
-            "fit": fit,
-        }
+    return order.with_each_step(filled).model_copy(
+        update={"members": list(members.values()), "fit": fit}
     )
 
 

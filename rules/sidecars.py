@@ -78,8 +78,7 @@ def overridden(order: Order, sidecar: Sidecar, name: str) -> Order:
     Raises:
         BadSidecar: it names a step that no rule has for this file, or a value that cannot be.
     """
-    chains = [order.steps, *(choice.steps for choice in order.choose)]
-    known = {step.op for steps in chains for step in steps}
+    known = {step.op for step in order.all_steps()}
     for op in sidecar.params:
         if op not in known:
             there = ", ".join(sorted(known)) or "none"
@@ -90,18 +89,8 @@ def overridden(order: Order, sidecar: Sidecar, name: str) -> Order:
     tags = {
         key: [value] if isinstance(value, str) else value for key, value in sidecar.tags.items()
     }
-    return order.model_copy(
-        update={
-            "steps": [_changed(step, sidecar, name) for step in order.steps],
-            "choose": [
-                choice.model_copy(
-                    update={"steps": [_changed(step, sidecar, name) for step in choice.steps]}
-                )
-                for choice in order.choose
-            ],
-            "tags": tags,
-        }
-    )
+    changed = order.with_each_step(lambda step: _changed(step, sidecar, name))
+    return changed.model_copy(update={"tags": tags})
 
 
 def _changed(step: StepOrder, sidecar: Sidecar, name: str) -> StepOrder:

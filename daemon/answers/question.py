@@ -81,7 +81,12 @@ def question_of(order: Order, settings: Settings, device: str) -> Question | Non
     """
     delivery = order.delivery
     sounds = list(sounds_of(order))
-    if order.choose or any(sound.remote is not None for sound in sounds):
+    if (
+        order.choose
+        or order.branches
+        or order.ensure
+        or any(sound.remote is not None for sound in sounds)
+    ):
         return None
     if delivery is not None and (delivery.urls or not delivery.exact):
         return None

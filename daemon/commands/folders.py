@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from daemon.commands.api import ask
 from daemon.commands.console import show_json, show_table
@@ -20,8 +21,11 @@ def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:
         ("list", "show the hot folders and what waits in them"),
         ("scan", "look through all of them now, trusting no event and no cache"),
         ("doctor", "say how each is watched, why, its limits, and when something happened last"),
+        ("release", "start the jobs that a folder holds"),
     ):
         action = actions.add_parser(name, help=sentence)
+        if name == "release":
+            action.add_argument("folder", metavar="FOLDER", help="its name")
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
         action.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS)
 
@@ -29,6 +33,8 @@ def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show them; 1 if a rules file is broken, or a folder that is examined does not work."""
     settings = load(data_dir=args.data_dir)
+    if args.action == "release":
+        return _release(settings, args)
     method, path = ("POST", "/v1/folders/scan") if args.action == "scan" else ("GET", "/v1/folders")
     try:
         status = ask(settings, method, path)
@@ -46,6 +52,15 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if status["broken"] else OK
 
 
+def _release(settings: Settings, args: argparse.Namespace) -> int:
+    answer = ask(settings, "POST", f"/v1/folders/{quote(args.folder, safe='')}/release")
+    if args.json:
+        show_json(answer)
+    else:
+        print(f"{args.folder}: {answer['released']} jobs released")
+    return OK
+
+
 def _show(status: dict[str, Any], settings: Settings) -> None:
     if not status["folders"] and not status["broken"]:
         print(f"no hot folders: put a rules.yaml into a folder of {settings.folders}")
@@ -59,6 +74,10 @@ def _show(status: dict[str, Any], settings: Settings) -> None:
     for folder in status["folders"]:
         for name, why in folder.get("waiting_for", []):
             print(f"  {folder['name']}/{name} waits: {why}")
+        if folder.get("closed"):
+            print(f"  {folder['name']}: {folder['closed']}")
+        if folder.get("hold"):
+            print(f"  {folder['name']}: jobs are held (audiolla folders release)")
         if folder.get("problem"):
             complain(f"{folder['name']}: {folder['problem']}")
     for broken in status["broken"]:

@@ -62,7 +62,7 @@ class WithTickets:
                 hand.arrivals.hold(path, f"{why} yet")
                 return True
             self._since.pop(rel, None)
-            planned = plan(hand.rules, FileFacts(sound.name, reading.size), sound)
+            planned = plan(hand.rules, FileFacts(sound.name, reading.size, hand.wall()), sound)
             order = overridden(planned.order, ticket, named)
         except (BadSidecar, NoRuleMatches) as wrong:
             self._since.pop(rel, None)

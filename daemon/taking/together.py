@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Final, Protocol
 
 from daemon.arrivals import Arrivals, stamp_at
@@ -44,6 +45,9 @@ class Hand(Protocol):
 
     def now(self) -> float:
         """Seconds of a clock that only runs forward."""
+
+    def wall(self) -> datetime:
+        """The moment, on the wall clock of this machine."""
 
     def path(self, rel: str) -> str:
         """Where a file of the inbox lies, by its path below it."""
@@ -179,7 +183,11 @@ class InSets:
             for name, rel in ordered.items()
         }
         size = sum(sizes.values())
-        planned = plan(self._hand.rules, FileFacts(ordered[main], size), home / ordered[main])
+        planned = plan(
+            self._hand.rules,
+            FileFacts(ordered[main], size, self._hand.wall()),
+            home / ordered[main],
+        )
         order = with_members(planned.order, refs, fit=wanted.fit)
         called = {"set": printable(one.name), "stem": printable(one.name)}
         order = order.model_copy(
@@ -242,7 +250,7 @@ class WithSidecars:
                 raise FileNotFoundError  # it is another one, which is not known to be complete
             size = os.lstat(self._hand.path(rel)).st_size
             sidecar = read_sidecar(read_text(self._hand.path(note)), named)
-            planned = plan(self._hand.rules, FileFacts(rel, size), home / rel)
+            planned = plan(self._hand.rules, FileFacts(rel, size, self._hand.wall()), home / rel)
             order = overridden(planned.order, sidecar, named)
         except FileNotFoundError:
             self._beside.drop(note)

@@ -19,9 +19,10 @@ import numpy as np
 import orjson
 
 from handlers.artifacts import Blocks, Samples
-from rules.orders import Once, Order
+from rules.orders import Branch, Once, Order
 
 _LOSSLESS: Final = frozenset({"flac", "alac", "wavpack", "tta"})
+_DELIVERED: Final = frozenset({"encoding", "name", "side_name", "sound", "reports", "tags"})
 _MOST_EXACT: Final = 24
 """Bits of an integer that a float32 holds exactly."""
 
@@ -51,26 +52,26 @@ def key_of(order: Order, once: Once, samples: str) -> str:
 
     Not what only follows from the file's own name and place.
     """
-    steps = [step.model_dump(mode="json", exclude={"items"}) for step in order.steps]
-    items = [
-        [item.settings, "" if item.sound.path == once.sound.path else str(item.sound.path)]
-        for step in order.steps
-        for entries in step.items.values()
-        for item in entries
-    ]
     work = [
         once.folder,
         samples,
         order.names.get("rule", ""),
-        steps,
-        items,
         order.tags,
-        order.delivery
-        and order.delivery.model_dump(
-            mode="json", include={"encoding", "name", "side_name", "sound", "reports"}
-        ),
+        *_work_of(order, once),
     ]
     return hashlib.blake2b(orjson.dumps(work), digest_size=20).hexdigest()
+
+
+def _work_of(part: Order | Branch, once: Once) -> list[Any]:
+    steps = [step.model_dump(mode="json", exclude={"items"}) for step in part.steps]
+    items = [
+        [item.settings, "" if item.sound.path == once.sound.path else str(item.sound.path)]
+        for step in part.steps
+        for entries in step.items.values()
+        for item in entries
+    ]
+    delivery = part.delivery and part.delivery.model_dump(mode="json", include=set(_DELIVERED))
+    return [steps, items, delivery, part.ensure, [_work_of(one, once) for one in part.branches]]
 
 
 def told(earlier: str, outputs: list[dict[str, Any]] | None = None) -> dict[str, Any]:

@@ -268,6 +268,9 @@ class FakeService:
             self.shelf[slug] = replace(self.shelf[slug], idle_seconds=None)
         return dropped
 
+    def release_folder(self, name):
+        return 2 if name == "podcast" else None
+
     def folders(self, *, scan):
         return {"folders": [], "scanned": scan}
 

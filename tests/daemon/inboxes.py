@@ -49,6 +49,12 @@ class FakeQueue:
             raise QueueUnavailable("the connection broke")
         return answers
 
+    def release(self, jobs: list[str]) -> int:
+        held = [job for job in jobs if self.jobs[job].not_before is not None]
+        for job in held:
+            self.jobs[job] = replace(self.jobs[job], not_before=None)
+        return len(held)
+
     def job(self, job: str) -> Job | None:
         return self.jobs.get(job)
 

@@ -237,6 +237,19 @@ def test_a_job_waits_for_its_moment(desk):
     assert desk.take_one().id == later
 
 
+def test_a_held_job_starts_when_it_is_released_by_hand(desk):
+    held = desk.add(not_before=253_402_300_799.0)
+    free = desk.add()
+    assert desk.take_one().id == free
+    assert desk.take() == []
+
+    assert desk.queue.release(held)
+    assert desk.take_one().id == held
+    assert not desk.queue.release(held)
+    assert not desk.queue.release(free)
+    assert not desk.queue.release("nobody")
+
+
 # -- running and ending ------------------------------------------------------------------------
 def test_the_attempt_rises_as_a_worker_takes_the_job(desk):
     job = desk.add()
