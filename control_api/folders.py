@@ -18,6 +18,12 @@ def routes(service: Service) -> list[Route]:
     def scan_folders(_: falcon.Request, resp: falcon.Response) -> None:
         answer_json(resp, service.folders(scan=True))
 
+    def release(_: falcon.Request, resp: falcon.Response, name: str) -> None:
+        released = service.release_folder(name)
+        if released is None:
+            raise falcon.HTTPNotFound(description=f"there is no hot folder {name!r}")
+        answer_json(resp, {"folder": name, "released": released})
+
     return [
         Route("GET", "/v1/folders", "management", "Show the hot folders.", list_folders),
         Route(
@@ -26,6 +32,14 @@ def routes(service: Service) -> list[Route]:
             "management",
             "Look through all hot folders now.",
             scan_folders,
+            scope="run",
+        ),
+        Route(
+            "POST",
+            "/v1/folders/{name}/release",
+            "management",
+            "Start the jobs that a hot folder holds.",
+            release,
             scope="run",
         ),
     ]

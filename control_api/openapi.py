@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
 import falcon
 from pydantic import TypeAdapter
@@ -19,6 +19,7 @@ from typing_extensions import is_typeddict
 from control_api import shapes
 from control_api.errors import status_of
 from control_api.fields import SPEC, Fields
+from control_api.ports import Cached
 from control_api.routes import Route
 from control_api.schemas import Schema, arguments_of, facts_of, model_schema, untitled
 from control_api.shapes import SHAPES, Shape
@@ -48,6 +49,12 @@ _TITLES = {
     500: "Something unexpected; the server's log has the details.",
     503: "Weights are missing, an engine cannot run, or the server is busy.",
     507: "A disk is full.",
+}
+_CACHE = {
+    "X-Cache": {
+        "schema": {"type": "string", "enum": list(get_args(Cached))},
+        "description": "Whether the result was known, and so given again.",
+    }
 }
 _MEDIA = {
     "audio": sorted({f.content_type.partition(";")[0] for f in OUTPUT_FORMATS.values()}),
@@ -193,7 +200,10 @@ def _operation(route: Route, parts: _Components) -> dict[str, Any]:
             "202": _reply(
                 "The job runs in the background.",
                 {_JSON: parts.typed(shapes.Submitted)},
-                {"Location": {"schema": {"type": "string"}, "description": "Where to ask."}},
+                {
+                    "Location": {"schema": {"type": "string"}, "description": "Where to ask."},
+                    **_CACHE,
+                },
             ),
             **_errors(_OPERATION),
         },
@@ -263,6 +273,7 @@ def _success(fields: Fields, parts: _Components) -> dict[str, Any]:
         for name, header in op.headers.items()
     }
     headers["X-Job-Id"] = {"schema": {"type": "string"}, "description": "The job that did it."}
+    headers |= _CACHE
     what = "The report." if op.kind == "json" else "The result, or where it was put."
     return _reply(what, content, headers)
 

@@ -101,6 +101,10 @@ class Job:
     error_step: int | None = None
     #: Hash of the request that made it, if that may be sent again.
     request: str = ""
+    #: Its result was known when it was submitted; nothing ran.
+    recalled: bool = False
+    #: What its door needs to answer whoever asks later, as JSON.
+    call: str = ""
 
     @property
     def is_chain(self) -> bool:
@@ -171,6 +175,23 @@ class Submission:
     key: str | None = None
     #: Door it came through: `rest` or `mcp`.
     source: Literal["rest", "mcp"] = "rest"
+    #: A result that is known already will do.
+    known_will_do: bool = True
+    #: The result may be kept, to be given again.
+    may_be_kept: bool = True
+
+
+Cached = Literal["HIT", "MISS", "BYPASS"]
+"""Given again; made; made without looking, because chance, a URL or the client wants it so."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A submission that is on the queue, or has been answered from before."""
+
+    id: str
+    #: None where the server keeps no results.
+    cache: Cached | None = None
 
 
 @dataclass(frozen=True)
@@ -372,6 +393,10 @@ class ApiSettings(Protocol):
     def mcp_inline_bytes(self) -> int:
         """Cap on sound, pictures and files within an answer to an agent."""
 
+    @property
+    def job_ttl(self) -> float:
+        """Seconds that an ended job is kept."""
+
 
 class Service(Protocol):
     """The daemon, as the API sees it."""
@@ -437,10 +462,11 @@ class Service(Protocol):
             BadPath: the path breaks a rule.
         """
 
-    def submit(self, submission: Submission) -> str:
+    def submit(self, submission: Submission) -> Taken:
         """Put a job on the queue; returns its id when it is durable.
 
-        Another id than the submission's is that of the job which has its key.
+        Another id than the submission's is that of the job which has its key. One whose
+        result is known is completed at once.
 
         Raises:
             StorageFailed: the queue does not answer.
@@ -452,6 +478,9 @@ class Service(Protocol):
         Raises:
             TimeoutError: it has not ended within `seconds`. It goes on.
         """
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job unless it has ended, or is too late; False when there is none."""
 
     def discard(self, job_id: str) -> None:
         """Remove the files that were kept for one job alone."""
@@ -524,6 +553,9 @@ class Service(Protocol):
     # -- hot folders --------------------------------------------------------------------------
     def folders(self, *, scan: bool) -> dict[str, Any]:
         """How the hot folders stand, as JSON; after looking through all of them if `scan`."""
+
+    def release_folder(self, name: str) -> int | None:
+        """Let the jobs that a hot folder holds start: how many; None if there is no such folder."""
 
     # -- staging area --------------------------------------------------------------------------
     def files(self) -> list[StoredFile]:

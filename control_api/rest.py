@@ -13,6 +13,7 @@ from threading import BoundedSemaphore
 
 import falcon
 
+from control_api.caching import as_cached, say
 from control_api.errors import Busy
 from control_api.fields import Fields, fields_of
 from control_api.forms import read_form
@@ -79,13 +80,15 @@ def taker(fields: Fields, service: Service, waiting: WaitingRoom) -> Callable[..
                 return
             if wished.wait is None:
                 request = _fleeting(request)
-            submission = _submission(request, req.path, job_id)
+            submission = as_cached(_submission(request, req.path, job_id), req)
             job: Job | None = None
             if submission.background:
-                known = service.submit(submission)
+                taken = service.submit(submission)
+                known = taken.id
             else:
                 with waiting.seat():
-                    known = service.submit(submission)
+                    taken = service.submit(submission)
+                    known = taken.id
                     if known != job_id:
                         # Sent again: what became of the first one?
                         job = service.job(known)
@@ -100,6 +103,7 @@ def taker(fields: Fields, service: Service, waiting: WaitingRoom) -> Callable[..
             service.discard(job_id)
             _check_same(service.job(known), submission, resp)
         wished.granted(resp)
+        say(resp, taken.cache, again=known != job_id)
         if job is None:
             accepted(resp, known)
             return

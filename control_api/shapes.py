@@ -351,6 +351,7 @@ class JobObject(TypedDict):
     name: NotRequired[str]
     ops: NotRequired[list[str]]
     attempt: NotRequired[int]
+    recalled: NotRequired[Annotated[bool, Field(description="Its result was known before.")]]
     progress: NotRequired[float]
     step: NotRequired[str]
 
@@ -493,4 +494,5 @@ SHAPES: Mapping[str, Shape] = {
     "POST /v1/jobs/{job_id}/undo": Shape(_ANY, errors=(409,)),
     "GET /v1/folders": Shape(_ANY),
     "POST /v1/folders/scan": Shape(_ANY),
+    "POST /v1/folders/{name}/release": Shape(_ANY),
 }

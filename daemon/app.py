@@ -78,6 +78,7 @@ def serve(settings: Settings) -> int:
     except BaseException:
         dispatcher.stop(at_once=True)
         raise
+    service.answers.start()
     service.tidy_up()
     # A thread is only woken for what it is about.
     service.deliverer.start(client.subscribe(lambda one: one.webhook or one.state == "missed"))
@@ -104,6 +105,7 @@ def serve(settings: Settings) -> int:
     server.close()
     service.deliverer.stop()
     service.uploads.stop()
+    service.answers.stop()
     listening.join(10)
     door.close()
     withdraw(settings)

@@ -196,6 +196,11 @@ class Client:
         """
         self._request({"do": "retry", "id": job})
 
+    def release(self, jobs: Sequence[str]) -> int:
+        """Let jobs start that wait for their time; how many of these did."""
+        released: int = self._request({"do": "release", "ids": list(jobs)})
+        return released
+
     def webhook_attempted(
         self, webhook: str, attempt: dict[str, Any], state: str, next_at: float | None
     ) -> None:

@@ -13,20 +13,61 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from daemon.delivering.replaced import keep_replaced
-from daemon.execution import Context, Intent, Placement
-from daemon.moves import fsync_folder, place
+from daemon.execution import Intent, Placement, Promises
+from daemon.moves import fsync_file, fsync_folder, place
 from handlers.artifacts import File, FileCopy, Video
-from handlers.errors import StorageFailed, TooLarge
+from handlers.errors import CannotProcess, StorageFailed, TooLarge
 from rules.names import numbered
-from rules.orders import path_to_text
+from rules.orders import path_from_text, path_to_text
+from rules.owners import ids_of
 
 Built = Callable[[list[dict[str, Any]]], dict[str, Any]]
 """Makes the job's result from the list of its outputs."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may do what with what is written; what is None is left to the umask and the user."""
+
+    mode: int | None = None
+    #: As `rules.owners` reads it.
+    owner: str | None = None
+
+    def give(self, path: Path, *, folder: bool = False) -> None:
+        """Set owner and permissions.
+
+        Raises:
+            CannotProcess: this user may not.
+        """
+        try:
+            if self.owner is not None:
+                os.chown(path, *ids_of(self.owner))
+            if self.mode is not None:
+                # Who may read a folder may enter it.
+                mode = self.mode | (self.mode & 0o444) >> 2 if folder else self.mode
+                path.chmod(mode)
+        except PermissionError as wrong:
+            whom = f" {self.owner}" if self.owner else ""
+            raise CannotProcess(
+                f"what is written cannot be given to{whom or ' others'}: {wrong.strerror}",
+                hint="only root gives files away; a member of a group may give them to the group",
+            ) from None
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder and those above it that are missing; only these get the permissions."""
+        missing = [p for p in (path, *path.parents) if not p.exists()]
+        for one in reversed(missing):
+            try:
+                one.mkdir()
+            except FileExistsError:
+                continue  # another job was first
+            self.give(one, folder=True)
+        path.mkdir(parents=True, exist_ok=True)
 
 
 @dataclass
@@ -39,6 +80,9 @@ class Draft:
     replace: bool
     #: What the job's result says of this file.
     about: dict[str, Any] = field(default_factory=dict)
+    #: What it must be once it is written (see `rules.measures`).
+    ensure: Mapping[str, Any] = field(default_factory=dict)
+    access: Access = field(default_factory=Access)
     number: int = 1
     #: Where a file is kept whose name this one takes over.
     keep: Path | None = None
@@ -72,6 +116,8 @@ class Drafts:
         replaced: Path | None = None,
         inspect: Callable[[Draft], None] = lambda _: None,
         fleeting: bool = False,
+        access: Access | None = None,
+        waiting: Path | None = None,
     ) -> None:
         """Files below `folder`; one larger than `max_bytes` is refused.
 
@@ -80,6 +126,9 @@ class Drafts:
             inspect: looks at each finished part before anything gets its name.
             fleeting: nothing here has to outlast a power failure, and nobody else's files
                 lie there: no fsync, and no promise before the names are given.
+            access: who may do what with them.
+            waiting: where they are written for the time being (a path without its number and
+                suffix), when an attempt by another worker will deliver them.
         """
         self._replaced = replaced
         self._inspect = inspect
@@ -89,27 +138,48 @@ class Drafts:
         self._folder = folder
         self._replace = replace
         self._max_bytes = max_bytes
+        self._access = access or Access()
+        self._waiting = waiting
         self._drafts: list[Draft] = []
+
+    def into(self, folder: Path, *, replace: bool, access: Access | None = None) -> Drafts:
+        """More of the same job's files, in another folder."""
+        other = Drafts(
+            self._job,
+            folder,
+            replace=replace,
+            max_bytes=self._max_bytes,
+            replaced=self._replaced,
+            inspect=self._inspect,
+            access=access,
+            waiting=self._waiting,
+        )
+        other._drafts, other._notes = self._drafts, self._notes
+        return other
 
     def __enter__(self) -> Drafts:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            for draft in (*self._drafts, *(note.draft for note in self._notes)):
+            for draft in self._everything:
                 draft.part.unlink(missing_ok=True)
 
     def add(self, wanted: PurePosixPath, role: str, **about: Any) -> Draft:
         """A new file, to be written to its `part` by the caller."""
-        draft = self._draft(self._folder / wanted, self._replace, {"role": role, **about})
+        about = {"role": role, **about}
+        draft = self._draft(self._folder / wanted, self._replace, about, self._access)
         self._drafts.append(draft)
         return draft
 
-    def _draft(self, final: Path, replace: bool, about: dict[str, Any]) -> Draft:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        number = len(self._drafts) + len(self._notes)
-        part = final.with_name(f".audiolla-{self._job}-{number}.part")
-        return Draft(part, final, replace, about)
+    def _draft(self, final: Path, replace: bool, about: dict[str, Any], access: Access) -> Draft:
+        number = len(self._everything)
+        if self._waiting is None:
+            access.make_folder(final.parent)
+            part = final.with_name(f".audiolla-{self._job}-{number}.part")
+        else:
+            part = self._waiting.with_name(f"{self._waiting.name}-{number}.part")
+        return Draft(part, final, replace, about, access=access)
 
     @property
     def files(self) -> Sequence[Draft]:
@@ -118,7 +188,7 @@ class Drafts:
 
     def add_note(self, key: str, wanted: Path, told: Callable[[dict[str, Any]], bytes]) -> None:
         """A file about the others; the job's result names it under `key`."""
-        draft = self._draft(wanted, False, {})
+        draft = self._draft(wanted, False, {}, Access())
         draft.part.touch()
         self._notes.append(Note(key, draft, told))
 
@@ -136,7 +206,47 @@ class Drafts:
         text = json.dumps(facts, indent=2, allow_nan=False, ensure_ascii=False)
         draft.part.write_text(text + "\n", encoding="utf-8")
 
-    def publish(self, context: Context, built: Built) -> dict[str, Any]:
+    def __len__(self) -> int:
+        return len(self._drafts)
+
+    def since(self, count: int) -> list[Draft]:
+        """Those that were added when there were `count`."""
+        return self._drafts[count:]
+
+    def keep(self) -> list[dict[str, Any]]:
+        """What an attempt by another worker has to know to deliver them; durable."""
+        for draft in self._drafts:
+            fsync_file(draft.part)
+        return [
+            {
+                "part": path_to_text(draft.part),
+                "wanted": path_to_text(draft.wanted),
+                "replace": draft.replace,
+                "access": asdict(draft.access),
+                "about": draft.about,
+            }
+            for draft in self._drafts
+        ]
+
+    def adopt(self, kept: Sequence[Mapping[str, Any]]) -> None:
+        """Files that an earlier attempt wrote and kept."""
+        for one in kept:
+            wanted, source = path_from_text(one["wanted"]), path_from_text(one["part"])
+            about = dict(one["about"])
+            access = Access(**one["access"])
+            there = self.into(wanted.parent, replace=one["replace"], access=access)
+            draft = there.add(PurePosixPath(wanted.name), about.pop("role"), **about)
+            draft.part.unlink(missing_ok=True)
+            try:
+                # The source stays where it is: this attempt may fail, too.
+                os.link(source, draft.part)
+            except OSError:
+                try:
+                    shutil.copyfile(source, draft.part)
+                except FileNotFoundError:
+                    raise StorageFailed(f"{source.name} is not there any more") from None
+
+    def publish(self, context: Promises, built: Built) -> dict[str, Any]:
         """Promise and give the final names; the job's result.
 
         Raises:
@@ -148,7 +258,7 @@ class Drafts:
         drafts = self._drafts
         placements = [self._settled(draft) for draft in drafts]
         for note in self._notes:
-            while self._is_taken(note.draft):
+            while self._is_taken(note.draft, self._everything):
                 note.draft.number += 1
         while True:
             for draft, placement in zip(drafts, placements, strict=True):
@@ -184,29 +294,52 @@ class Drafts:
         draft.about["size"] = stat.st_size
 
     def _settled(self, draft: Draft) -> Placement:
+        draft.access.give(draft.part)
         with draft.part.open("rb") as file:
             os.fsync(file.fileno())
             stat = os.fstat(file.fileno())
         self._measure(draft, stat)
         self._inspect(draft)
-        if draft.replace and self._replaced is not None:
-            draft.keep = self._replaced / self._job / draft.final.name
-            if os.path.lexists(draft.final):
-                draft.about["replaced"] = path_to_text(draft.keep)
-        while not draft.replace and self._is_taken(draft):
+        # Of two that want the same name, the one that was written first has it.
+        while self._is_taken(draft, self._before(draft)):
             draft.number += 1
+        self._keep_what_it_replaces(draft)
         return _placement(draft, stat)
 
     def _next_name(self, draft: Draft) -> Placement:
         draft.number += 1
-        while self._is_taken(draft):
+        while self._is_taken(draft, self._everything):
             draft.number += 1
+        self._keep_what_it_replaces(draft)
         return _placement(draft, draft.part.stat())
 
-    def _is_taken(self, draft: Draft) -> bool:
-        others = (*self._drafts, *(note.draft for note in self._notes))
-        mine = [d.final for d in others if d is not draft]
-        return draft.final in mine or os.path.lexists(draft.final)
+    def _keep_what_it_replaces(self, draft: Draft) -> None:
+        """Say where the file goes that bears its name, if one does and it is to be kept."""
+        draft.keep = None
+        draft.about.pop("replaced", None)
+        if not draft.replace or self._replaced is None:
+            return
+        # Deliveries into several folders may take over files of the same name.
+        kept = [other.keep for other in self._before(draft)]
+        home, number = self._replaced / self._job, 1
+        while (keep := home / numbered(draft.final.name, number)) in kept:
+            number += 1
+        draft.keep = keep
+        if os.path.lexists(draft.final):
+            draft.about["replaced"] = path_to_text(keep)
+
+    def _before(self, draft: Draft) -> list[Draft]:
+        """Those that were written before this one."""
+        return self._drafts[: self._drafts.index(draft)]
+
+    @property
+    def _everything(self) -> list[Draft]:
+        return [*self._drafts, *(note.draft for note in self._notes)]
+
+    def _is_taken(self, draft: Draft, others: Sequence[Draft]) -> bool:
+        mine = [other.final for other in others if other is not draft]
+        # Replacing is for files of the past, never for one of the same job.
+        return draft.final in mine or (not draft.replace and os.path.lexists(draft.final))
 
 
 def publish(intent: Intent) -> list[Path]:

@@ -107,6 +107,8 @@ class Desk:
             case "retry":
                 self._queue.retry(message["id"])
                 return True
+            case "release":
+                return sum(self._queue.release(job) for job in message["ids"])
             case "webhook_attempted":
                 self._queue.outbox.attempted(
                     message["id"], message["attempt"], message["state"], message["next_at"]

@@ -59,6 +59,10 @@ class DirectContext:
         """Nobody else hands out names here, and nobody resumes: nothing to record."""
         return ()
 
+    def first(self, _: str, *, take: bool = False) -> str | None:  # noqa: ARG002  # a name of the protocol
+        """A command does what it is told, however often."""
+        return None
+
 
 def main() -> int:
     """Serve the parent until it closes our input."""
@@ -76,7 +80,7 @@ def main() -> int:
     for line in sys.stdin.buffer:
         request = orjson.loads(line)
         if "probe" in request:
-            tell(_probe(request["probe"]))
+            tell(_probe(request, settings, shelf))
         else:
             tell(_run(request["id"], request["order"], settings, shelf, tell))
     return 0
@@ -112,14 +116,15 @@ def _run(job: str, order: str, settings: Settings, shelf: Shelf, tell: Any) -> d
             return {"error": _told(wrong)}
 
 
-def _probe(path: str) -> dict[str, Any]:
+def _probe(request: dict[str, Any], settings: Settings, shelf: Shelf) -> dict[str, Any]:
+    """What a header says, and what is measured if `measure` names something. Writes nothing."""
     from handlers.codecs.midi import is_midi, read_midi
     from handlers.codecs.reader import open_sound
     from handlers.smf.clock import duration
     from rules.orders import path_from_text
 
     try:
-        file = path_from_text(path)
+        file = path_from_text(request["probe"])
         if is_midi(file, name=file.name):
             length = duration(read_midi(file, name=file.name))
             return {
@@ -127,16 +132,28 @@ def _probe(path: str) -> dict[str, Any]:
                     "duration": length,
                     "channels": None,
                     "sample_rate": None,
+                    "format": None,
                     "tags": {},
+                    "measured": {},
                 }
             }
         sound = open_sound(file)
-        tags = sound.facts.metadata.tags
+        facts = sound.facts
+        tags = facts.metadata.tags
+        found: dict[str, Any] = {}
+        if request.get("measure"):
+            from daemon.work.measuring import measure
+
+            # Nothing that measures asks for a scratch folder; one that did would be told.
+            context = DirectContext(Path(os.devnull), settings, shelf, lambda _: None)
+            found = measure(context, sound, request["measure"])
         return {
             "finished": {
                 "duration": sound.duration,
                 "channels": sound.channels,
                 "sample_rate": sound.rate,
+                "format": facts.container,
+                "measured": found,
                 "tags": {name: list(values) for name, values in tags.items()},
             }
         }

@@ -19,7 +19,8 @@ from daemon.delivering.undo import NothingToUndo, Undone
 from daemon.hotfolder import FolderStatus, HotFolder, Ledger, Queue
 from daemon.jobs import new_id
 from daemon.moves import write_whole
-from daemon.rulefiles import RuleFile, Stamp, find_rule_files, read_rules
+from daemon.presetfiles import preset_files
+from daemon.rulefiles import RuleFile, Stamp, find_rule_files, read_rules, stamp_of_all
 from daemon.settings import Settings
 from daemon.watch import Events
 from rules.model import FolderRules
@@ -92,7 +93,9 @@ class FolderManager:
         self._thread: threading.Thread | None = None
         self._events = Events(self._lost) if listen else None
         self._events_lost = False
-        self._stamps: dict[RuleFile, Stamp] = {}
+        self._stamps: dict[RuleFile, tuple[Stamp | None, ...]] = {}
+        #: What each rule file takes in: a change there is a change of it.
+        self._includes: dict[RuleFile, tuple[Path, ...]] = {}
         self._folders: dict[RuleFile, HotFolder] = {}
         #: Folders whose rule file is gone, until their last job has ended.
         self._leaving: list[HotFolder] = []
@@ -239,6 +242,17 @@ class FolderManager:
             raise NothingToUndo(f"the journal knows of no job {job} of a hot folder")
         raise NothingToUndo(f"there is no hot folder {name} any more; make it one again first")
 
+    def release(self, name: str) -> int | None:
+        """Let the held jobs of a folder start.
+
+        Returns:
+            How many were held; None if there is no folder of this name.
+        """
+        with self._lock:
+            named = [folder for folder in self._everyone() if folder.rules.name == name]
+            jobs = [job for folder in named for job in folder.in_hand]
+        return self._queue.release(jobs) if named else None
+
     def _lost(self) -> None:
         self._events_lost = True
         self._wake.set()
@@ -248,23 +262,38 @@ class FolderManager:
         """Adopt what has changed on disk; a broken file leaves the older rules in force."""
         stamps = find_rule_files(self._settings)
         for file in [f for f in self._stamps if f not in stamps]:
+            known = self._folders.get(file)
+            if known is not None and known.away:
+                continue  # its mount took the rules along, and will bring them back
             del self._stamps[file]
             self._broken.pop(file, None)
+            self._includes.pop(file, None)
             folder = self._folders.pop(file, None)
             if folder is not None:
                 log.info("%s: no longer a hot folder", folder.rules.name)
                 folder.retire()
                 self._leaving.append(folder)
-        for file, stamp in stamps.items():
+        presets = stamp_of_all(preset_files(self._settings))
+        for file, own in stamps.items():
+            stamp = (own, *presets, *stamp_of_all(self._includes.get(file, ())))
             if self._stamps.get(file) != stamp:
+                known = self._folders.get(file)
+                if known is not None and known.away:
+                    continue  # whatever lies there now is about another disk
                 try:
-                    self._adopt(file, self._read(file))
+                    rules = self._read(file)
+                    self._includes[file] = rules.includes
+                    self._adopt(file, rules)
                 except RulesBroken as broken:
+                    if broken.includes:
+                        self._includes[file] = broken.includes
                     self._tell_broken(file, broken)
                 except OSError as wrong:
                     # Not the file's fault: a share that is not mounted, a disk that is full.
                     self._tell_broken(file, RulesBroken([Problem(file.path, str(wrong))]))
                     continue
+                # As it was before it was read. What it takes in is known only now: with that, the
+                # stamp is another one, and all is read once more.
                 self._stamps[file] = stamp
 
     def _read(self, file: RuleFile) -> FolderRules:

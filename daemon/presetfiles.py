@@ -62,6 +62,15 @@ class PresetShelf:
         return stamp, _load(path)
 
 
+def preset_files(settings: Settings) -> list[Path]:
+    """The files in the folder of presets, by name."""
+    try:
+        names = sorted(os.listdir(settings.presets))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [settings.presets / name for name in names if name.endswith((".yaml", ".yml"))]
+
+
 def _load(path: Path) -> Preset | None:
     try:
         preset = load_preset(read_trusted(path), path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,19 @@ def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
     return stamps
 
 
+def stamp_of_all(paths: Iterable[Path]) -> tuple[Stamp | None, ...]:
+    """Stamps of what a rule file stands on beside itself; None for a file that is not there."""
+    return tuple(_stamp(path) for path in paths)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        told = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return told.st_ino, told.st_size, told.st_mtime_ns
+
+
 def _entries(root: Path, *, folders: bool) -> Iterator[Path]:
     try:
         with os.scandir(root) as entries:
@@ -97,6 +110,8 @@ def read_rules(file: RuleFile, settings: Settings) -> FolderRules:
         no_mail=""
         if settings.smtp_host
         else "AUDIOLLA_SMTP_HOST is not set, so nothing can be sent",
+        shared=(settings.rules,),
+        read=read_trusted,
     )
     try:
         text = read_trusted(file.path)

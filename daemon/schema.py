@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool, StaticPool
 
 #: The newest migration. A database at this revision needs no alembic.
-HEAD = "0002"
+HEAD = "0003"
 
 #: Begins a transaction that will write.
 BEGIN = "BEGIN IMMEDIATE"
@@ -148,6 +148,14 @@ webhook_attempts = sa.Table(
     sa.Column("status", sa.Integer),
     sa.Column("error", sa.Text),
 )
+
+sounds = sa.Table(
+    "sounds",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("job", sa.Text, nullable=False),
+)
+"""What hot folders have worked on: sound and work (`daemon.taking.twice`), and the job."""
 
 facts = sa.Table(
     "facts",

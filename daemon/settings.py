@@ -188,6 +188,15 @@ class Settings(BaseModel):
         "nothing.",
         ge=0,
     )
+    cache_bytes: ByteCount = _setting(
+        2 * 2**30,
+        "Results are kept up to this size and given again for the same question (X-Cache: HIT); 0 "
+        "keeps none.",
+        ge=0,
+    )
+    cache_ttl: Duration = _setting(
+        86_400.0, "How long a kept result may be given again for the same question.", ge=0
+    )
     fetch_mode: Mode = _setting(
         "disabled",
         "Policy for file_url and output_url: disabled refuses every URL, allowlist takes the hosts "
@@ -332,6 +341,11 @@ class Settings(BaseModel):
     def kept(self) -> Path:
         """The files that stay in an inbox and are not taken again."""
         return self.data_dir / "kept.jsonl"
+
+    @property
+    def cache(self) -> Path:
+        """Results that are given again for the same question."""
+        return self.data_dir / "cache"
 
     @property
     def models(self) -> Path:

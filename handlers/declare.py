@@ -141,6 +141,19 @@ class Header:
     name: str
 
 
+class Measures:
+    """Marks a field of a report as a fact of the sound that rules can ask for by name.
+
+        loudness_lufs: Annotated[LoudnessUnitsFS | None, Measures("lufs")]
+
+    The keywords are the parameters with which it is measured.
+    """
+
+    def __init__(self, name: str, **params: Any) -> None:
+        self.name = name
+        self.params = params
+
+
 class Example:
     """One documented use: a sentence and the parameters it takes."""
 
@@ -205,6 +218,8 @@ class Operation:
     extras: Mapping[str, type[Any]]
     #: Result field to response header.
     headers: Mapping[str, str]
+    #: Result fields that rules can ask for.
+    measures: Mapping[str, Measures]
     summary: str
     doc: str
     route: str
@@ -222,6 +237,9 @@ class Operation:
     several: Callable[[Any], bool] | None
     #: The engine that is lent for parameters, where it is not the one that they name.
     lends: Callable[[Any], str] | None
+    #: Whether chance decides with these parameters, so that the next run gives something else;
+    #: None where it never does.
+    varies: Callable[[Any], bool] | None
     engines: tuple[str, ...]
     #: The features that it asks its sound for; from its parameters where they decide.
     hears: Hears
@@ -444,6 +462,10 @@ def operation(**about: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
         taken = _registry.get(declared.name)
         if taken is not None:
             raise TypeError(f"{declared.name}: declared twice ({taken.module}, {declared.module})")
+        for marker in declared.measures.values():
+            others = (m.name for op in _registry.values() for m in op.measures.values())
+            if marker.name in others:
+                raise TypeError(f"{declared.name}: {marker.name} is measured by another, too")
         _registry[declared.name] = declared
         return func
 
@@ -463,6 +485,7 @@ def describe(
     lanes: Mapping[str, Lane] | None = None,
     several: Callable[[Any], bool] | None = None,
     lends: Callable[[Any], str] | None = None,
+    varies: Callable[[Any], bool] | None = None,
     engines: Sequence[str] = (),
     hears: Hears = (),
     passes: int = 1,
@@ -487,6 +510,7 @@ def describe(
         lanes: lanes of engines that need another one.
         several: of a result that is a dict of sounds: whether parameters ask for more than one.
         lends: the engine that parameters need, where it is not the one that they name.
+        varies: whether chance decides with these parameters: no kept result may stand for them.
         engines: slugs of the engines that it stands on.
         hears: the features that it asks a `Heard` sound for, or a function that
             gives them from its parameters.
@@ -529,6 +553,7 @@ def describe(
         sounds=sounds,
         extras=extras,
         headers=headers,
+        measures=_measures(result),
         summary=doc.splitlines()[0].rstrip(),
         doc=doc,
         route=route,
@@ -541,6 +566,7 @@ def describe(
         lanes=dict(lanes or {}),
         several=several,
         lends=lends,
+        varies=varies,
         engines=tuple(engines),
         hears=hears,
         passes=passes,
@@ -552,6 +578,10 @@ def describe(
         module=func.__module__,
         path_params=tuple(part[1:-1] for part in route.split("/") if part.startswith("{")),
     )
+    if declared.measures and (kind != "json" or lane != "cpu" or not declared.chainable):
+        raise TypeError(f"{name}: only a report on one sound, on the CPU, measures for rules")
+    for marker in declared.measures.values():
+        declared.read_params(marker.params, strict=True)
     for slug in declared.engines:
         find_engine(slug)
     if not declared.examples:
@@ -686,6 +716,11 @@ def _read_result(name: str, hint: Any) -> tuple[Kind, type[Any], tuple[str, ...]
     elif sounds:
         kind = "audio" if len(sounds) == 1 else "zip"
     return kind, bare, tuple(sounds), headers
+
+
+def _measures(result: type[Any]) -> dict[str, Measures]:
+    fields = getattr(result, "model_fields", {})
+    return {n: m for n, info in fields.items() for m in info.metadata if isinstance(m, Measures)}
 
 
 def _optional_artifacts(result: type[Result]) -> dict[str, type[Any]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +11,12 @@ from pydantic import ValidationError
 
 from handlers.codecs.formats import Encoding, encoding
 from handlers.declare import Operation, field_path
-from handlers.errors import AudiollaError
+from handlers.errors import AudiollaError, BadParameter
+from rules.include import Merged, read_merged
 from rules.model import (
     INPUT,
-    STAGED,
+    Delivered,
+    DeliverText,
     FolderRules,
     FolderText,
     Output,
@@ -24,30 +25,15 @@ from rules.model import (
     RuleText,
     Stages,
 )
-from rules.names import FILE_FIELDS, check_template
-from rules.orders import ItemRef, SoundRef, StepOrder, path_to_text
-from rules.presets import Preset
+from rules.names import FILE_FIELDS, check_fields, check_template
+from rules.orders import StepOrder
+from rules.owners import ids_of
 from rules.recordkeeping import check_done, split_template
-from rules.written import Place, Problem, RulesBroken, read_yaml, step_parts
+from rules.sets import member_named
+from rules.steps import StepReader, Steps, Surroundings, joined
+from rules.written import Place, Problem, RulesBroken
 
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a rule file's paths count from."""
-
-    #: The hot folder that the file lies in; None for a central file, which names its own.
-    folder: Path | None = None
-    #: Where a central file's relative `folder` counts from.
-    folders: Path = Path()
-    #: Root of the staging area.
-    staging: Path | None = None
-    #: Finds a preset by its name.
-    preset: Callable[[str], Preset | None] = lambda _: None
-    #: Whether a further sound is there; asked at load, so that a typo does not wait for a file.
-    is_file: Callable[[Path], bool] = os.path.isfile
-    #: Why a rule file may not have commands run, or mails sent; empty where it may.
-    no_commands: str = ""
-    no_mail: str = ""
+__all__ = ["Surroundings", "load_rules"]
 
 
 def load_rules(text: str | bytes, file: Path, around: Surroundings) -> FolderRules:
@@ -61,24 +47,30 @@ def load_rules(text: str | bytes, file: Path, around: Surroundings) -> FolderRul
     Raises:
         RulesBroken: with every fault that was found.
     """
-    data, lines = read_yaml(text, file)
-    return _Loader(file, around, lines).load(data)
+    within = tuple(root for root in (around.folder, *around.shared) if root is not None)
+    merged = read_merged(text, file, around.read, within)
+    try:
+        return _Loader(file, around, merged).load(merged.data)
+    except RulesBroken as broken:
+        broken.includes = tuple(merged.files)
+        raise
 
 
 # -- checking --------------------------------------------------------------------------------
 class _Loader:
     """Collects faults while it builds what the file means."""
 
-    def __init__(self, file: Path, around: Surroundings, lines: Mapping[Place, int]) -> None:
+    def __init__(self, file: Path, around: Surroundings, merged: Merged) -> None:
         self._file = file
         self._around = around
-        self._lines = lines
+        self._merged = merged
         self._problems: list[Problem] = []
-        self._sounds: set[Path] = set()
+        self._steps = StepReader(self._file_of, around, self._problem)
         self._rule: str | None = None
 
     def load(self, data: Any) -> FolderRules:
         written = self._read(data)
+        self._steps.set = written.set
         root = self._root(written)
         stages = self._stages(written, root)
         rules = tuple(
@@ -92,7 +84,7 @@ class _Loader:
         self._check_notify(written)
         if self._problems:
             raise RulesBroken(self._problems)
-        outputs = {rule.output.folder for rule in rules}
+        outputs = {output.folder for rule in rules for output in rule.outputs}
         return FolderRules(
             name=root.name,
             file=self._file,
@@ -100,14 +92,22 @@ class _Loader:
             stages=stages,
             recurse=written.recurse,
             no_match=written.no_match,
+            match_all=written.match_all,
             settle=written.settle,
             priority=written.priority,
             weight=float(written.weight),
             limit=written.limit,
+            retries=written.retries,
+            only=written.only,
+            hold=_hold(written.hold),
             rules=rules,
             notify=tuple(written.notify),
             summary=written.summary,
-            reserved=frozenset({*stages.reserved, *outputs, *self._sounds} - {root}),
+            includes=tuple(self._merged.files),
+            reserved=frozenset(
+                {*stages.reserved, *outputs, *self._steps.sounds, *self._merged.files} - {root}
+            ),
+            taking=written.taking(),
         )
 
     def _problem(
@@ -119,15 +119,15 @@ class _Loader:
         op: str | None = None,
         field: str | None = None,
     ) -> None:
-        line = next(
-            (self._lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in self._lines),
-            None,
-        )
+        file, line = self._merged.at(place) or (self._file, None)
         self._problems.append(
-            Problem(
-                self._file, text, self._rule, None if step is None else step + 1, op, field, line
-            )
+            Problem(file, text, self._rule, None if step is None else step + 1, op, field, line)
         )
+
+    def _file_of(self, place: Place) -> Path:
+        """The file in which a place is written: paths there count from it."""
+        found = self._merged.at(place)
+        return self._file if found is None else found[0]
 
     def _read(self, data: Any) -> FolderText:
         if not isinstance(data, dict):
@@ -165,7 +165,7 @@ class _Loader:
         if written.folder is None:
             self._problem("is required in a central rule file", (), field="folder")
             return self._around.folders
-        return _joined(self._around.folders, written.folder)
+        return joined(self._around.folders, written.folder)
 
     def _check_notify(self, written: FolderText) -> None:
         for number, one in enumerate(written.notify):
@@ -183,7 +183,7 @@ class _Loader:
             check_done(below)
         except AudiollaError as wrong:
             self._problem(wrong.detail, ("stages", "done"), field="stages.done")
-        paths = {name: _joined(root, text) for name, text in names.items()}
+        paths = {name: joined(root, text) for name, text in names.items()}
         for name, path in paths.items():
             clash = next((n for n, p in paths.items() if n != name and p == path), None)
             if clash is not None or path == root or path in root.parents:
@@ -200,51 +200,105 @@ class _Loader:
     ) -> Rule:
         self._rule = written.name or str(number + 1)
         place: Place = ("rules", number)
-        ops: list[Operation] = []
-        steps: list[StepOrder] = []
-        #: Where each step is written; a preset's are all written in one place.
-        origin: list[int] = []
-        before = len(self._problems)
-        for index, raw in enumerate(written.steps):
-            for single in self._unfolded(raw, index, place):
-                read = self._step(single, index, place)
-                if read is not None:
-                    ops.append(read[0])
-                    steps.append(read[1])
-                    origin.append(index)
-        takes_sound = not ops or ops[0].sound is not None
-        if len(self._problems) == before:
-            self._check_chain(ops, steps, place, takes_sound, origin)
+        shared = self._steps.read(written.steps, place)
+        takes_sound = not shared.ops or shared.ops[0].sound is not None
+        if shared.whole:
+            self._check_chain(shared, place)
+        home = _Home(stages, root, folder.output)
+        output = self._output(written.output, home, shared.ops, place)
+        deliver = tuple(
+            self._delivered(name, one or DeliverText(), shared, written, home, place)
+            for name, one in written.deliver.items()
+        )
+        self._check_names(deliver, place)
+        self._check_conditions("when", written.when, place)
+        self._check_conditions("ensure", written.ensure, place)
         return Rule(
             name=self._rule,
             match=written.match,
-            steps=tuple(steps),
-            output=self._output(written.output, folder.output, ops, stages, root, place),
+            steps=tuple(shared.orders),
+            # What several deliveries share is none itself.
+            output=replace(output, sound=False) if deliver else output,
             measure=folder.measure if written.measure is None else written.measure,
             takes_sound=takes_sound,
             records=written.records(folder),
+            deliver=deliver,
+            when=written.when,
+            ensure=written.ensure,
         )
 
-    def _check_chain(
+    def _check_conditions(self, what: str, conditions: Mapping[str, Any], place: Place) -> None:
+        if not conditions:
+            return
+        from rules.measures import check_conditions, ensurable, measured
+
+        known = measured() if what == "when" else ensurable()
+        for name, text in check_conditions(conditions, known):
+            self._problem(text, (*place, what, name), field=f"{what}.{name}")
+
+    def _delivered(
         self,
-        ops: list[Operation],
-        steps: list[StepOrder],
-        place: Place,
-        takes_sound: bool,
-        origin: list[int],
-    ) -> None:
+        name: str,
+        written: DeliverText,
+        shared: Steps,
+        of: RuleText,
+        home: _Home,
+        rule: Place,
+    ) -> Delivered:
+        place: Place = (*rule, "deliver", name)
+        own = self._steps.read(written.steps, place)
+        if own.whole and shared.whole:
+            self._check_chain(own, place, after=shared)
+        output = self._output(
+            written.output,
+            replace(home, output=_inherited(home.output, of.output)),
+            [*shared.ops, *own.ops],
+            place,
+        )
+        if written.output.reports is None and own.ops and all(o.kind == "json" for o in own.ops):
+            # A delivery that only measures is there for its report.
+            output = replace(output, reports=True)
+        self._check_conditions("ensure", written.ensure, place)
+        return Delivered(name, tuple(own.orders), output, {**of.ensure, **written.ensure})
+
+    def _check_names(self, deliver: tuple[Delivered, ...], place: Place) -> None:
+        """Two sounds that would always have the same name are a slip."""
+        seen: dict[tuple[Path, str, str], str] = {}
+        for one in deliver:
+            if one.steps and not _may_give_sound(one.steps):
+                continue
+            output = one.output
+            key = (output.folder, output.name, output.encoding.target.ext)
+            other = seen.setdefault(key, one.name)
+            if other != one.name and "{delivery}" not in output.name:
+                self._problem(
+                    f"has the same name and folder as {other}: give one of them another, "
+                    'like name: "{stem} {delivery}.{ext}"',
+                    (*place, "deliver", one.name),
+                    field=f"deliver.{one.name}.output.name",
+                )
+
+    def _check_chain(self, steps: Steps, place: Place, after: Steps | None = None) -> None:
         # Imported here: it brings the artifacts along, which a mere model does not need.
         from handlers.chain import check_order
 
+        ops = [*(after.ops if after else ()), *steps.ops]
+        orders = [*(after.orders if after else ()), *steps.orders]
+        before = len(after.ops) if after else 0
         try:
-            check_order(ops, [op.kind_for(s.params) for op, s in zip(ops, steps, strict=True)])
+            kinds = [op.kind_for(s.params) for op, s in zip(ops, orders, strict=True)]
+            check_order(ops, kinds)
+            if after is not None and not steps.ops and kinds and kinds[-1] == "zip":
+                self._problem("needs one sound; the rule's steps give several", place)
         except AudiollaError as wrong:
-            index = origin[wrong.step or 0]
-            where: Place = (*place, "steps", index)
-            self._problem(wrong.detail, where, step=index, op=wrong.op)
-        if not takes_sound:
-            items = [item.sound.path for entries in steps[0].items.values() for item in entries]
-            if Path(INPUT) not in items:
+            at = (wrong.step or 0) - before
+            if at < 0:
+                return  # told already, where those steps are written
+            index = steps.origin[at]
+            self._problem(wrong.detail, (*place, "steps", index), step=index, op=wrong.op)
+        if ops and ops[0].sound is None and after is None:
+            items = [item.sound.path for entries in orders[0].items.values() for item in entries]
+            if Path(INPUT) not in items and not any(member_named(str(path)) for path in items):
                 self._problem(
                     f'does not use the file that was dropped: give it as file: "{INPUT}"',
                     (*place, "steps", 0),
@@ -252,142 +306,17 @@ class _Loader:
                     op=ops[0].name,
                 )
 
-    def _unfolded(self, raw: Any, index: int, place: Place) -> list[Any]:
-        """The steps that a written one stands for: those of a preset, or itself."""
-        if not isinstance(raw, dict) or set(raw) != {"preset"}:
-            return [raw]
-        name = raw["preset"]
-        found = self._around.preset(name) if isinstance(name, str) else None
-        if found is None:
-            self._problem(f"there is no preset {name!r}", (*place, "steps", index), step=index)
-            return []
-        return [{"op": step.op, "params": dict(step.params)} for step in found.steps]
-
-    # -- one step ------------------------------------------------------------------------------
-    def _step(self, raw: Any, index: int, place: Place) -> tuple[Operation, StepOrder] | None:
-        from handlers.registry import find
-
-        where: Place = (*place, "steps", index)
-        taken = step_parts(raw)
-        if isinstance(taken, str):
-            self._problem(taken, where, step=index)
-            return None
-        name, params, sounds = taken
-        try:
-            op = find(name)
-        except AudiollaError as wrong:
-            self._problem(wrong.detail, where, step=index, op=name)
-            return None
-        inputs = {i.name: i for i in op.inputs if i is not op.sound and not i.named}
-        given = {key: params.pop(key) for key in list(params) if key in inputs} | sounds
-        before = len(self._problems)
-        refs: dict[str, SoundRef] = {}
-        items: dict[str, list[ItemRef]] = {}
-        for key, value in given.items():
-            field = f"{key}"
-            if key not in inputs:
-                known = ", ".join(inputs) or "none"
-                self._problem(
-                    f"{name} has no sound {key}; it has: {known}",
-                    where,
-                    step=index,
-                    op=name,
-                    field=field,
-                )
-            elif inputs[key].item is not None:
-                items[key] = self._items(op, key, value, where, index)
-            else:
-                ref = self._sound(value, where, index, name, field)
-                if ref is not None:
-                    refs[key] = ref
-        for key, declared in inputs.items():
-            if declared.required and key not in given:
-                self._problem(f"{key} is required", where, step=index, op=name, field=key)
-        checked: dict[str, Any] = {}
-        try:
-            read = op.read_params(params, strict=True)
-            checked = read.model_dump(mode="json", exclude_unset=True)
-            for key, names in op.sounds_named(read).items():
-                found = [(text, self._sound(text, where, index, name, key)) for text in names]
-                items[key] = [
-                    ItemRef(sound=ref, settings={"name": text}) for text, ref in found if ref
-                ]
-        except AudiollaError as wrong:
-            self._problem(wrong.detail, where, step=index, op=name, field=wrong.field)
-        if len(self._problems) > before:
-            return None
-        return op, StepOrder(op=name, params=checked, sounds=refs, items=items)
-
-    def _items(
-        self, op: Operation, key: str, value: Any, where: Place, index: int
-    ) -> list[ItemRef]:
-        model = next(i.item for i in op.inputs if i.name == key)
-        if not isinstance(value, list) or not value or model is None:
-            self._problem(
-                'takes a list like [{file: "{input}"}, {file: bed.wav}]',
-                where,
-                step=index,
-                op=op.name,
-                field=key,
-            )
-            return []
-        refs: list[ItemRef] = []
-        for number, entry in enumerate(value):
-            field = f"{key}[{number}]"
-            settings = dict(entry) if isinstance(entry, dict) else {"file": entry}
-            ref = self._sound(settings.pop("file", None), where, index, op.name, f"{field}.file")
-            try:
-                model.model_validate(settings, strict=True)
-            except ValidationError as wrong:
-                for error in wrong.errors():
-                    inner = f"{field}.{field_path(error['loc'])}".rstrip(".")
-                    self._problem(error["msg"], where, step=index, op=op.name, field=inner)
-            if ref is not None:
-                refs.append(ItemRef(sound=ref, settings=settings))
-        return refs
-
-    def _sound(self, value: Any, where: Place, index: int, op: str, field: str) -> SoundRef | None:
-        def refuse(text: str) -> None:
-            self._problem(text, where, step=index, op=op, field=field)
-
-        if not isinstance(value, str) or not value or "\0" in value:
-            refuse("is not a path of a sound")
-            return None
-        if value == INPUT:
-            if field.endswith(".file"):
-                return SoundRef(path=Path(INPUT), name=INPUT)
-            refuse(f"{INPUT} flows through the chain already; it can only stand in a list")
-            return None
-        if value.startswith(STAGED):
-            if self._around.staging is None or ".." in Path(value).parts:
-                refuse(f"{value!r} is not a path of the staging area")
-                return None
-            path = self._around.staging / value.removeprefix(STAGED).lstrip("/")
-        else:
-            path = _joined(self._file.parent, value)
-            self._sounds.add(path)
-            if not self._around.is_file(path):
-                refuse(f"there is no file {path_to_text(path)}")
-                return None
-        return SoundRef(path=path, name=path.name)
-
     # -- output --------------------------------------------------------------------------------
     def _output(
         self,
-        rule: OutputText,
-        folder: OutputText,
+        written: OutputText,
+        home: _Home,
         ops: list[Operation],
-        stages: Stages,
-        root: Path,
         place: Place,
     ) -> Output:
-        # A rule that names another format does not inherit the depth or bitrate of the folder's.
-        own_format = rule.format is not None and rule.format != folder.format
-        inherited = folder.model_dump(exclude_none=True)
-        if own_format:
-            inherited = {k: v for k, v in inherited.items() if k not in _OF_FORMAT}
-        asked = inherited | rule.model_dump(exclude_none=True)
-        target = _joined(root, asked["folder"]) if "folder" in asked else stages.out
+        root, stages = home.root, home.stages
+        asked = _inherited(home.output, written).model_dump(exclude_none=True)
+        target = joined(root, asked["folder"]) if "folder" in asked else stages.out
         if target == root:
             self._problem(
                 "results in the inbox would be taken for input",
@@ -414,7 +343,33 @@ class _Loader:
             encoding=self._encoding(asked, place),
             sound=asked.get("sound"),
             reports=asked.get("reports", False),
+            tags=self._tags(asked.get("tags", "keep"), known, place),
+            mode=int(asked["mode"], 8) if "mode" in asked else None,
+            owner=self._owner(asked.get("owner"), place),
         )
+
+    def _tags(self, asked: Any, known: set[str], place: Place) -> Any:
+        if isinstance(asked, str):
+            return asked
+        tags: dict[str, tuple[str, ...]] = {}
+        for tag, value in asked.items():
+            texts = [] if value is None else value if isinstance(value, list) else [value]
+            for text in texts:
+                try:
+                    check_fields(text, known, field=f"output.tags.{tag}")
+                except AudiollaError as wrong:
+                    where = (*place, "output", "tags", tag)
+                    self._problem(wrong.detail, where, field=f"output.tags.{tag}")
+            tags[tag.lower()] = tuple(texts)
+        return tags
+
+    def _owner(self, asked: str | None, place: Place) -> str | None:
+        if asked is not None:
+            try:
+                ids_of(asked)
+            except BadParameter as wrong:
+                self._problem(wrong.detail, (*place, "output", "owner"), field="output.owner")
+        return asked
 
     def _encoding(self, asked: Mapping[str, Any], place: Place) -> Encoding:
         depth = asked.get("bit_depth")
@@ -431,14 +386,39 @@ class _Loader:
             return Encoding()
 
 
+def _hold(written: bool | float) -> float | None:
+    if isinstance(written, bool):
+        return float("inf") if written else None
+    return written or None
+
+
+@dataclass(frozen=True)
+class _Home:
+    """What the outputs of a folder have in common."""
+
+    stages: Stages
+    root: Path
+    #: Holds where nothing else is written.
+    output: OutputText
+
+
+def _inherited(outer: OutputText, inner: OutputText) -> OutputText:
+    """The inner one, over what it leaves open; another format takes no depth or bitrate along."""
+    taken = outer.model_dump(exclude_none=True)
+    if inner.format is not None and inner.format != outer.format:
+        taken = {k: v for k, v in taken.items() if k not in _OF_FORMAT}
+    return OutputText(**(taken | inner.model_dump(exclude_none=True)))
+
+
+def _may_give_sound(steps: Sequence[StepOrder]) -> bool:
+    from handlers.registry import find
+
+    return any(find(step.op).may_give_sound for step in steps)
+
+
 _OF_FORMAT: Final = frozenset({"format", "bit_depth", "bitrate", "quality"})
 
 
 def _fields_of(op: Operation) -> set[str]:
     facts = set(getattr(op.result, "model_fields", {}))
     return facts | set(op.params.model_fields)
-
-
-def _joined(base: Path, text: str) -> Path:
-    """A path from a rule file; `~` is nobody's home here, and `..` is resolved by text."""
-    return Path(os.path.normpath(base / text))

@@ -5,6 +5,8 @@
       exclude: "*-draft.*"
       ext: [wav, flac]
       size: "< 2 GB"
+      time: "mon-fri 22:00-06:00"     # of the moment in which it is taken
+      format: [wav, flac]             # inside, whatever the name says
       duration: "> 90s"
       channels: 2
       sample_rate: "44.1 kHz..48 kHz"
@@ -14,7 +16,7 @@ All conditions must hold; an empty `match` takes every file. Names are compared
 without regard to case and to the Unicode form of accents (recorders write
 `TAKE.WAV`, Macs decompose).
 
-Name and size are known from the directory; the other conditions need the
+Name, size and time are known from the directory and the clock; the other conditions need the
 file's header, which only a worker reads.
 """
 
@@ -25,6 +27,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -37,6 +40,8 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
 )
+
+from rules.windows import WindowsText
 
 # -- ranges ----------------------------------------------------------------------------------
 _UNITS_OF_TIME = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -142,6 +147,11 @@ def _number(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
+def number_text(value: float) -> str:
+    """A number without a needless `.0`."""
+    return _number(value)
+
+
 def _range_of(units: Mapping[str, float]) -> Any:
     def read(value: Any) -> Range:
         return value if isinstance(value, Range) else read_range(value, units)
@@ -236,6 +246,8 @@ class FileFacts:
     #: Path below the hot folder, with `/`; may hold surrogates for bytes that are not UTF-8.
     rel: str
     size: int
+    #: When it was taken, on the wall clock; None where nobody takes it.
+    at: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -261,6 +273,8 @@ class SoundFacts:
     channels: int | None = None
     sample_rate: int | None = None
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Short name of the container: `wav`, `flac`, `mp3`, ...
+    format: str | None = None
 
 
 class Conditions(BaseModel):
@@ -274,6 +288,14 @@ class Conditions(BaseModel):
         None, description="Extensions; one must be the file's."
     )
     size: SizeRange | None = Field(None, description="Bytes, or with a unit: `10 MB`.")
+    time: WindowsText | None = Field(
+        None,
+        description='When it is taken, by the wall clock: "22:00-06:00", "mon-fri 9:00-17:00".',
+    )
+    weekday: WindowsText | None = Field(None, description='The day: "sat, sun", "mon-thu".')
+    format: Annotated[Texts, BeforeValidator(_extensions)] | None = Field(
+        None, description="What the file is inside, whatever its name says: wav, flac, mp3, ..."
+    )
     duration: TimeRange | None = Field(None, description="Seconds, or with a unit: `1m30s`.")
     channels: CountRange | None = Field(None, description="Number of channels.")
     sample_rate: RateRange | None = Field(None, description="Hz, or with a unit: `48 kHz`.")
@@ -286,7 +308,7 @@ class Conditions(BaseModel):
     @property
     def asks(self) -> frozenset[str]:
         """The conditions that need the file's header."""
-        names = ("duration", "channels", "sample_rate", "tags")
+        names = ("duration", "channels", "sample_rate", "tags", "format")
         return frozenset(name for name in names if getattr(self, name) is not None)
 
 
@@ -298,6 +320,9 @@ def refused_by_name(conditions: Conditions, file: FileFacts) -> str | None:
         return f"name does not fit {' or '.join(conditions.glob)}"
     if conditions.exclude is not None and _any_fits(conditions.exclude, file.rel):
         return f"name fits exclude {' or '.join(conditions.exclude)}"
+    for name, windows in (("time", conditions.time), ("weekday", conditions.weekday)):
+        if windows is not None and file.at is not None and file.at not in windows:
+            return f"{name} is {file.at:%a %H:%M}, not {windows}".lower()
     if conditions.size is not None and file.size not in conditions.size:
         return f"size is {file.size} bytes, not {conditions.size}"
     return None
@@ -309,6 +334,8 @@ def _any_fits(globs: tuple[str, ...], path: str) -> bool:
 
 def refused_by_sound(conditions: Conditions, sound: SoundFacts) -> str | None:
     """The first condition that a file's header does not meet, in words; None if all are."""
+    if conditions.format is not None and sound.format not in conditions.format:
+        return f"format is {sound.format or 'not known'}, not {' or '.join(conditions.format)}"
     measured: tuple[tuple[str, Range | None, float | None, str], ...] = (
         ("duration", conditions.duration, sound.duration, " s"),
         ("channels", conditions.channels, sound.channels, ""),
@@ -328,14 +355,19 @@ def refused_by_sound(conditions: Conditions, sound: SoundFacts) -> str | None:
     return None
 
 
+def fits_text(globs: tuple[str, ...], text: str) -> bool:
+    """Whether one of some patterns is that of a whole text, without regard to case."""
+    # A text is no path: a slash in it is one character of it.
+    subject = _comparable(text).replace("/", "\u2215")
+    return any(_pattern(glob.replace("/", "\u2215")).fullmatch(subject) for glob in globs)
+
+
 def _refused_tag(tag: str, asked: bool | tuple[str, ...], texts: tuple[str, ...]) -> str | None:
     if asked is True:
         return None if texts else f"tag {tag} is missing"
     if asked is False:
         return f"tag {tag} is there" if texts else None
-    # A text is no path: a slash in it is one character of it.
-    subjects = [_comparable(text).replace("/", "\u2215") for text in texts]
-    if any(_pattern(glob).fullmatch(subject) for glob in asked for subject in subjects):
+    if any(fits_text(asked, text) for text in texts):
         return None
     found = " and ".join(repr(text) for text in texts) or "missing"
     return f"tag {tag} is {found}, not {' or '.join(asked)}"

@@ -23,6 +23,21 @@ A hot folder is any folder with a `rules.yaml`:
 A central file (`rules/podcast.yaml`) is the same with `folder:` on top, which
 names the hot folder. The first rule that matches is taken.
 
+One sound may be delivered several times, and is decoded and computed once for all of them:
+
+      - name: Release
+        steps: [{normalize: {target_lufs: -14}}]
+        output: {format: wav, bit_depth: 24}      # for each delivery that does not say otherwise
+        deliver:
+          master:
+          preview:
+            steps: [{trim: {end_sec: 30}}, {fade: {fade_out: 2}}]
+            output: {format: mp3, bitrate: 128, folder: previews}
+          picture: {steps: [waveform]}
+          figures: {steps: [loudness]}
+
+All of them appear, or none does.
+
 A step's further sounds are written like its parameters, under the name that
 the operation gives them: `- convolve: {ir_file: halls/church.wav}`. Their paths
 count from the rule file; `staged:impulses/church.wav` names a file of the staging area.
@@ -36,7 +51,8 @@ is the file that was dropped:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,6 +63,8 @@ from rules.match import Conditions, Seconds, Text
 from rules.notify import NotifyText
 from rules.orders import StepOrder
 from rules.recordkeeping import Records, RecordsText
+from rules.taking import Taking, TakingText
+from rules.windows import Windows, WindowsText
 
 INPUT = "{input}"
 """In a list of sounds: the file that was dropped."""
@@ -84,7 +102,13 @@ class SettleText(_Written):
         None,
         ge=0,
         description="How long a file that is shorter than its header says may stand still "
-        "before it is given up; default 1 minute, on network mounts 10.",
+        "before it is given up; default 2 minutes, on network mounts 10.",
+    )
+    unknown: Seconds | None = Field(
+        None,
+        ge=0,
+        description="How long a file whose header does not tell its length has to be quiet; "
+        "default 1 second, 1 minute on network mounts, 2 minutes with a placeholder for a length.",
     )
     truncated: Literal["fail", "take"] = Field(
         "fail",
@@ -108,10 +132,34 @@ class OutputText(_Written):
     bit_depth: int | Text | None = Field(None, description="16, 24, 32f, or source.")
     bitrate: int | None = Field(None, description="kbit/s of a lossy format.")
     quality: float | int | None = Field(None, description="Variable bitrate, 0 to 10 (best).")
+    tags: Literal["keep", "clear"] | dict[Text, Text | list[Text] | None] | None = Field(
+        None,
+        description="keep (default), clear, or tags to set over those that are kept, by name: "
+        'a template like "{stem}", several texts, or null to remove one.',
+    )
+    mode: Text | None = Field(
+        None,
+        pattern=r"^0?[0-7]{3}$",
+        description='Permissions of what is written: "664". Folders that are made get the right '
+        "to enter wherever there is one to read.",
+    )
+    owner: Text | None = Field(
+        None, description="Who gets what is written: user, user:group or :group."
+    )
     sound: bool | None = Field(
         None, description="Deliver the sound itself; default: if a step changed it."
     )
     reports: bool | None = Field(None, description="Write each report as a JSON file, too.")
+
+
+class DeliverText(_Written):
+    """One of several deliveries of a rule."""
+
+    steps: list[Any] = Field(
+        [], max_length=64, description="What is done for this delivery alone, after the rule's."
+    )
+    output: OutputText = OutputText()
+    ensure: dict[Text, Any] = Field({}, description="Beside the rule's; the same names override.")
 
 
 class RuleText(RecordsText):
@@ -119,12 +167,28 @@ class RuleText(RecordsText):
 
     name: Text | None = Field(None, description="For logs, reasons and names; default its number.")
     match: Conditions = Field(Conditions(), description="All must hold; empty takes every file.")
+    when: dict[Text, Any] = Field(
+        {},
+        description="Conditions on what is measured in the sound (lufs, bpm, key, ...): once, by "
+        "the worker, and only if no other condition has refused the file.",
+    )
     steps: list[Any] = Field([], max_length=64, description="Operations in order; none converts.")
     output: OutputText = OutputText()
+    deliver: dict[Text, DeliverText | None] = Field(
+        {},
+        max_length=64,
+        description="Several deliveries of the sound that `steps` gives, by name; it is decoded "
+        "and computed once. `output` then holds for each that does not say otherwise.",
+    )
+    ensure: dict[Text, Any] = Field(
+        {},
+        description="What each delivered sound must be, measured in the written file once it is "
+        "decoded again (duration, channels, lufs, true_peak, silence, ...); else the job fails.",
+    )
     measure: bool | None = Field(None, description="Overrides the folder's.")
 
 
-class FolderText(RecordsText):
+class FolderText(TakingText, RecordsText):
     """One rule file."""
 
     folder: Text | None = Field(None, description="Central files only: the hot folder.")
@@ -135,12 +199,33 @@ class FolderText(RecordsText):
         description="A file that no rule takes: to failed with the reasons (an inbox that "
         "empties tells everything), or left where it is.",
     )
+    match_all: bool = Field(
+        False,
+        description="Do what every rule says that matches, in one job; else only the first.",
+    )
     settle: SettleText = SettleText()
     priority: int = Field(0, ge=-1000, le=1000, description="Higher runs before other folders.")
     weight: float | int = Field(
         1, gt=0, le=1000, description="Turns this folder gets for one turn of an ordinary one."
     )
     limit: int = Field(0, ge=0, description="Jobs of this folder at once; 0 is no limit.")
+    retries: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="How often a job is tried again after a fault that may pass (a full disk, a "
+        "share that is away); default AUDIOLLA_JOB_MAX_ATTEMPTS less one.",
+    )
+    only: WindowsText | None = Field(
+        None,
+        description='When files are taken: "22:00-06:00", "sat, sun", or a list of such. What '
+        "runs when a window closes is finished; other files wait where they are.",
+    )
+    hold: bool | Seconds = Field(
+        False,
+        description="Take files, and let their jobs wait: true until `audiolla folders release`, "
+        "or for a time like 10m.",
+    )
     measure: bool = Field(
         False, description="Measure length, loudness and true peak of what goes in and comes out."
     )
@@ -150,6 +235,14 @@ class FolderText(RecordsText):
         False, description="A summary of each day, JSON and HTML, in `reports/daily`."
     )
     rules: Annotated[list[RuleText], Field(min_length=1, max_length=1000)]
+    include: None = Field(
+        None,
+        description="Files to take in: their settings hold where this file has none, their rules "
+        "come after its own. `- include: FILE` among the rules puts them there.",
+    )
+    variables: None = Field(
+        None, description="Values by name; `$name` as a value anywhere in the file stands for one."
+    )
 
 
 # -- checked -------------------------------------------------------------------------------------
@@ -165,6 +258,19 @@ class Output:
     encoding: Encoding
     sound: bool | None
     reports: bool
+    tags: Literal["keep", "clear"] | Mapping[str, tuple[str, ...]]
+    mode: int | None
+    owner: str | None
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One of several deliveries of a rule, checked."""
+
+    name: str
+    steps: tuple[StepOrder, ...]
+    output: Output
+    ensure: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -180,6 +286,21 @@ class Rule:
     takes_sound: bool
     #: What is kept of its jobs.
     records: Records
+    #: Several deliveries of what the steps give; none where `output` is the only one.
+    deliver: tuple[Delivered, ...] = ()
+    #: Conditions as they are written: on the dropped file, and on what is delivered.
+    when: Mapping[str, Any] = field(default_factory=dict)
+    ensure: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asks(self) -> bool:
+        """Whether only a worker can say if it takes a file."""
+        return bool(self.match.asks or self.when)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Every place that it writes to."""
+        return self.output, *(one.output for one in self.deliver)
 
 
 @dataclass(frozen=True)
@@ -219,13 +340,22 @@ class FolderRules:
     stages: Stages
     recurse: bool
     no_match: Literal["fail", "leave"]
+    match_all: bool
     settle: SettleText
     priority: int
     weight: float
     limit: int
+    retries: int | None
+    only: Windows | None
+    #: Seconds that jobs wait, infinite until somebody releases them; None starts them at once.
+    hold: float | None
     rules: tuple[Rule, ...]
+    #: Files that the rule file takes in.
+    includes: tuple[Path, ...]
     #: Files and folders below the root that are never input: stages, outputs, further sounds.
     reserved: frozenset[Path]
     #: Who is told of what, and whether each day is summed up.
     notify: tuple[NotifyText, ...] = ()
     summary: bool = False
+    #: How files are found and taken.
+    taking: Taking = field(default_factory=Taking)

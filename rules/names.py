@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,6 +24,7 @@ FILE_FIELDS: Mapping[str, str] = {
     "source_ext": "Extension of the file as it came, without the dot.",
     "ext": "Extension of what is written, without the dot.",
     "rel": "Folder of the file below the hot folder; empty at its top.",
+    "set": "Name of the set that the file belongs to, in a folder with sets.",
     "step": "Operation that made a side file (a picture, a report).",
     "part": "Name of one of several sounds that a step gives, e.g. a stem.",
     "duration": "Length of the source in seconds.",
@@ -37,6 +38,7 @@ FILE_FIELDS: Mapping[str, str] = {
     "job": "Id of the job.",
     "rule": "Name of the rule.",
     "folder": "Name of the hot folder.",
+    "delivery": "Name of the delivery, where a rule has several; else empty.",
 }
 """Fields that every template may use. Each step adds its facts as `<op>.<fact>`."""
 
@@ -57,6 +59,20 @@ def check_template(template: str, known: Iterable[str], *, field: str = "name") 
     Raises:
         BadParameter: says which part is wrong and which fields exist.
     """
+    check_fields(template, known, field=field)
+    sample = _blank(template)
+    if template.startswith("/") or ".." in PurePosixPath(sample).parts or "\\" in template:
+        raise BadParameter(f"{field}: {template!r} leaves its folder", field=field)
+    if template.endswith("/") or not template.strip():
+        raise BadParameter(f"{field}: {template!r} names no file", field=field)
+
+
+def check_fields(template: str, known: Iterable[str], *, field: str) -> None:
+    """Refuse a template whose fields could not be filled in.
+
+    Raises:
+        BadParameter: says which part is wrong and which fields exist.
+    """
     names = set(known)
     for used, spec in _fields(template, field):
         if used not in names:
@@ -66,11 +82,6 @@ def check_template(template: str, known: Iterable[str], *, field: str = "name") 
             )
         if "{" in spec:
             raise BadParameter(f"{field}: nested braces in {template!r}", field=field)
-    sample = _blank(template)
-    if template.startswith("/") or ".." in PurePosixPath(sample).parts or "\\" in template:
-        raise BadParameter(f"{field}: {template!r} leaves its folder", field=field)
-    if template.endswith("/") or not template.strip():
-        raise BadParameter(f"{field}: {template!r} names no file", field=field)
 
 
 def render(template: str, fields: Mapping[str, Any], *, field: str = "name") -> PurePosixPath:
@@ -83,9 +94,27 @@ def render(template: str, fields: Mapping[str, Any], *, field: str = "name") -> 
     Raises:
         BadParameter: a format specification does not suit its value.
     """
-    text = ""
+    text = "".join(
+        shown if name in ("", "rel") else shown.replace("/", "-")
+        for name, shown in _filled(template, fields, field)
+    )
+    segments = [s for s in (_segment(part) for part in text.split("/")) if s]
+    return PurePosixPath(*segments) if segments else PurePosixPath("unnamed")
+
+
+def fill(template: str, fields: Mapping[str, Any], *, field: str) -> str:
+    """The text that a template gives, for a tag: nothing in it means a folder.
+
+    Raises:
+        BadParameter: a format specification does not suit its value.
+    """
+    return "".join(shown for _, shown in _filled(template, fields, field)).strip()
+
+
+def _filled(template: str, fields: Mapping[str, Any], field: str) -> Iterator[tuple[str, str]]:
+    """The parts of a template: name of the field (or nothing) and its text."""
     for literal, name, spec, _ in _FORMATTER.parse(template):
-        text += literal
+        yield "", literal
         if name is None:
             continue
         value = fields.get(name)
@@ -97,9 +126,7 @@ def render(template: str, fields: Mapping[str, Any], *, field: str = "name") -> 
             raise BadParameter(
                 f"{field}: {{{name}:{spec}}} does not suit {value!r}: {wrong}", field=field
             ) from None
-        text += shown if name == "rel" else shown.replace("/", "-")
-    segments = [s for s in (_segment(part) for part in text.split("/")) if s]
-    return PurePosixPath(*segments) if segments else PurePosixPath("unnamed")
+        yield name, shown
 
 
 def with_extension(path: PurePosixPath, ext: str) -> PurePosixPath:

@@ -7,9 +7,9 @@ JSON. A sound travels as a reference until `daemon.runner` opens it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
@@ -129,6 +129,11 @@ class Delivery(_Plain):
     #: Deliver the sound itself: None means when a step changed it or nothing else came out,
     #: "changed" only when a step changed it.
     sound: bool | Literal["changed"] | None = None
+    #: What becomes of the source's tags: all kept, none, or some set (templates) or removed.
+    tags: Literal["keep", "clear"] | dict[str, tuple[str, ...]] = "keep"
+    #: Permissions of the files, and who gets them (see `rules.owners`).
+    mode: int | None = None
+    owner: str | None = None
     #: Bytes that one file may have (a staged result); None is no limit.
     max_bytes: int | None = None
     #: Only who waits for it gets it, and then it goes: it need not outlast a power failure.
@@ -162,15 +167,43 @@ class Record(_Plain):
     replaced: WirePath | None = None
 
 
+class Once(_Plain):
+    """The same sound is to be worked on once: what happens when it comes again."""
+
+    policy: Literal["skip", "link"]
+    #: The hot folder within which it is the same.
+    folder: str
+    #: The file that was dropped.
+    sound: SoundRef
+
+
+class Branch(_Plain):
+    """One of several deliveries that are made from the same sound."""
+
+    name: str
+    #: The sound flows on; False when the first step takes a list of sounds instead.
+    takes_sound: bool = True
+    steps: list[StepOrder] = Field(default_factory=list)
+    delivery: Delivery
+    names: dict[str, str] = Field(default_factory=dict)
+    #: What each written sound must be (see `rules.measures`).
+    ensure: dict[str, Any] = Field(default_factory=dict)
+    branches: list[Branch] = Field(default_factory=list)
+
+
 class Choice(_Plain):
     """One rule that may apply: only the file's header, read by the worker, can tell."""
 
     rule: str
     match: Conditions
+    #: Conditions on what is measured (see `rules.measures`), as they are written.
+    when: dict[str, Any] = Field(default_factory=dict)
     #: The sound flows through the chain; False when it is one of a list.
     takes_sound: bool = True
     steps: list[StepOrder] = Field(default_factory=list)
     delivery: Delivery
+    ensure: dict[str, Any] = Field(default_factory=dict)
+    branches: list[Branch] = Field(default_factory=list)
     measure: bool = False
     names: dict[str, str] = Field(default_factory=dict)
     record: Record | None = None
@@ -182,6 +215,11 @@ class Order(_Plain):
     sound: SoundRef | None = None
     steps: list[StepOrder] = Field(default_factory=list)
     delivery: Delivery | None = None
+    #: Deliveries that are made from the sound that the steps give; `delivery` then says where
+    #: those files go that the steps themselves give beside it.
+    branches: list[Branch] = Field(default_factory=list)
+    #: What each written sound must be; else the job fails.
+    ensure: dict[str, Any] = Field(default_factory=dict)
     #: Measure duration, loudness and true peak of what goes in and what comes out.
     measure: bool = False
     #: Extra fields for name templates (a rule's name, the folder a file lay in).
@@ -189,9 +227,47 @@ class Order(_Plain):
     #: Rules of which the first that fits the sound's header makes the rest of this order;
     #: `rules.plan.resolve` chooses.
     choose: list[Choice] = Field(default_factory=list)
+    #: All that fit, not only the first, each a delivery of its own.
+    choose_all: bool = False
     #: What kept the rules before them from taking the file, for the message if none fits.
     refusals: list[str] = Field(default_factory=list)
     #: What is written down of it; only jobs of hot folders have this.
     record: Record | None = None
+    #: All files of a set, of which `sound` is one; with `fit`, they must have one rate and length.
+    members: list[SoundRef] = Field(default_factory=list)
+    fit: bool = False
+    #: Tags of what comes out, beside those that the sound has; they take the place of its own.
+    tags: dict[str, list[str]] = Field(default_factory=dict)
+    #: A sound that was worked on before is not worked on again.
+    once: Once | None = None
     #: Hash of the request that it was made of, where its sender may send it again.
     request: str = ""
+    #: What an agent's door needs to answer whoever asks about the job later, as JSON.
+    call: str = ""
+
+    def with_each_step(self, changed: Callable[[StepOrder], StepOrder]) -> Order:
+        """The order with every step that it may run changed, wherever it stands."""
+        return _with_each_step(self, changed)
+
+    def all_steps(self) -> Iterator[StepOrder]:
+        """Every step that the job may run: its own, and those of its deliveries and choices."""
+        waiting: list[Order | Choice | Branch] = [self]
+        while waiting:
+            part = waiting.pop()
+            yield from part.steps
+            waiting.extend(part.branches)
+            if isinstance(part, Order):
+                waiting.extend(part.choose)
+
+
+_Part = TypeVar("_Part", Order, Choice, Branch)
+
+
+def _with_each_step(part: _Part, changed: Callable[[StepOrder], StepOrder]) -> _Part:
+    update: dict[str, Any] = {
+        "steps": [changed(step) for step in part.steps],
+        "branches": [_with_each_step(one, changed) for one in part.branches],
+    }
+    if isinstance(part, Order):
+        update["choose"] = [_with_each_step(one, changed) for one in part.choose]
+    return part.model_copy(update=update)

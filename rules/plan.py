@@ -10,18 +10,17 @@ the order. Otherwise the rules that are still possible travel with the order as
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 from handlers.engines.declare import Lane
 from handlers.errors import CannotProcess
 from rules.match import FileFacts, SoundFacts, refused_by_name, refused_by_sound
-from rules.model import INPUT, FolderRules, Rule
-from rules.names import render, with_extension
-from rules.orders import Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
-from rules.records import record_of
+from rules.model import INPUT, FolderRules, Output, Rule
+from rules.orders import Branch, Choice, Delivery, ItemRef, Once, Order, SoundRef, StepOrder
+from rules.records import record_of, record_of_all
 
 
 class NoRuleMatches(CannotProcess):
@@ -61,17 +60,23 @@ def plan(folder: FolderRules, file: FileFacts, at: Path) -> Plan:
         if refused is not None:
             refusals.append(f"{rule.name}: {refused}")
             continue
-        choices.append(_choice(folder, rule, file, at))
-        if not rule.match.asks:
+        choices.append(choice_of(folder, rule, file, at))
+        if not rule.asks and not folder.match_all:
             break
     if not choices:
         raise NoRuleMatches(refusals)
     sound = SoundRef(path=at, name=printable(file.name))
-    if choices[0].match.asks:
-        return Plan(Order(sound=sound, choose=choices, refusals=refusals), "cpu", None)
-    (chosen,) = choices
-    order = _chosen(Order(sound=sound), chosen)
-    return Plan(order, _first_lane(order), chosen.rule)
+    again = folder.taking.duplicates
+    once = None if again == "process" else Once(policy=again, folder=folder.name, sound=sound)
+    begun = Order(sound=sound, once=once)
+    open_ones = [choice for choice in choices if choice.match.asks or choice.when]
+    if open_ones and (folder.match_all or open_ones[0] is choices[0]):
+        order = begun.model_copy(
+            update={"choose": choices, "choose_all": folder.match_all, "refusals": refusals}
+        )
+        return Plan(order, "cpu", None)
+    order = _all_chosen(begun, choices)
+    return Plan(order, _first_lane(order), choices[0].rule if len(choices) == 1 else None)
 
 
 def asked(order: Order) -> frozenset[str]:
@@ -79,31 +84,88 @@ def asked(order: Order) -> frozenset[str]:
     return frozenset(name for choice in order.choose for name in choice.match.asks)
 
 
-def resolve(order: Order, sound: SoundFacts) -> Order:
+Measuring = Callable[[frozenset[str]], Mapping[str, Any]]
+"""Measures what rules ask for by these names in the dropped file."""
+
+
+def resolve(order: Order, sound: SoundFacts, measure: Measuring = lambda _: {}) -> Order:
     """The order once the header is known; one that leaves no choice comes back as it is.
 
     Raises:
         NoRuleMatches: none of the rules takes the file.
     """
-    if not order.choose:
-        return order
-    refusals = list(order.refusals)
-    for choice in order.choose:
-        refused = refused_by_sound(choice.match, sound)
-        if refused is None:
-            return _chosen(order, choice)
-        refusals.append(f"{choice.rule}: {refused}")
-    raise NoRuleMatches(refusals)
+    return choose(order, fitting(order, sound, measure)) if order.choose else order
 
 
-def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choice:
-    output, below = rule.output, file.rel.rpartition("/")[0]
+def choose(order: Order, rules: Sequence[str]) -> Order:
+    """The order when these of its choices are taken."""
+    return _all_chosen(order, [choice for choice in order.choose if choice.rule in rules])
+
+
+def fitting(order: Order, sound: SoundFacts, measure: Measuring) -> list[str]:
+    """The rules that take a file: the first that fits, or all.
+
+    `measure` is called once, and only if a rule asks that nothing else has refused.
+
+    Raises:
+        NoRuleMatches: none of the rules takes the file.
+    """
+    from rules.measures import measured, refused_by_measures
+
+    refusals = {choice.rule: refused_by_sound(choice.match, sound) for choice in order.choose}
+    possible = [choice for choice in order.choose if refusals[choice.rule] is None]
+    if not order.choose_all:
+        sure = next((n for n, choice in enumerate(possible) if not choice.when), len(possible))
+        possible = possible[: sure + 1]
+    names = frozenset(name for choice in possible for name in choice.when)
+    found = measure(names) if names else {}
+    taken: list[str] = []
+    for choice in possible:
+        refused = next(iter(refused_by_measures(choice.when, found, measured())), None)
+        if refused is not None:
+            refusals[choice.rule] = refused
+        elif order.choose_all or not taken:
+            taken.append(choice.rule)
+    if not taken:
+        told = [f"{rule}: {refused}" for rule, refused in refusals.items() if refused]
+        raise NoRuleMatches([*order.refusals, *told])
+    return taken
+
+
+def choice_of(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choice:
+    """What one rule does with a file that lies at `at` when its job runs."""
+    below = file.rel.rpartition("/")[0]
     names = {"rel": printable(below), "rule": rule.name, "folder": folder.name}
     if not rule.takes_sound:
         names["name"] = printable(file.name)
+    return Choice(
+        rule=rule.name,
+        match=rule.match,
+        when=dict(rule.when),
+        takes_sound=rule.takes_sound,
+        steps=[_with_input(step, file, at) for step in rule.steps],
+        delivery=_delivery(rule.output, below),
+        branches=[
+            Branch(
+                name=one.name,
+                steps=[_with_input(step, file, at) for step in one.steps],
+                delivery=_delivery(one.output, below),
+                ensure=dict(one.ensure),
+                names=names | {"delivery": one.name},
+            )
+            for one in rule.deliver
+        ],
+        ensure=dict(rule.ensure),
+        measure=rule.measure,
+        names=names,
+        record=record_of(folder, rule, file.rel, at),
+    )
+
+
+def _delivery(output: Output, below: str) -> Delivery:
     # A template that places the subfolder itself has it once, not twice.
     keeps = below and output.subfolders and "{rel}" not in output.name
-    delivery = Delivery(
+    return Delivery(
         folder=output.folder / below if keeps else output.folder,
         name=output.name,
         side_name=output.side_name,
@@ -111,17 +173,38 @@ def _choice(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Choic
         encoding=output.encoding,
         sound=output.sound,
         reports=output.reports,
+        tags=output.tags if isinstance(output.tags, str) else dict(output.tags),
+        mode=output.mode,
+        owner=output.owner,
     )
-    return Choice(
-        rule=rule.name,
-        match=rule.match,
-        takes_sound=rule.takes_sound,
-        steps=[_with_input(step, file, at) for step in rule.steps],
-        delivery=delivery,
-        measure=rule.measure,
-        names=names,
-        record=record_of(folder, rule, file.rel, at),
+
+
+def _all_chosen(order: Order, choices: Sequence[Choice]) -> Order:
+    """Several rules that all match are several deliveries of one sound."""
+    if len(choices) == 1:
+        return _chosen(order, choices[0])
+    branches = [
+        Branch(
+            name=choice.rule,
+            takes_sound=choice.takes_sound,
+            steps=choice.steps,
+            delivery=choice.delivery,
+            ensure=choice.ensure,
+            names=choice.names,
+            branches=choice.branches,
+        )
+        for choice in choices
+    ]
+    empty = Choice(
+        rule="",
+        match=choices[0].match,
+        delivery=choices[0].delivery.model_copy(update={"sound": False}),
+        branches=branches,
+        measure=any(choice.measure for choice in choices),
+        names=choices[0].names,
+        record=record_of_all([choice.record for choice in choices]),
     )
+    return _chosen(order, empty)
 
 
 def _chosen(order: Order, choice: Choice) -> Order:
@@ -130,10 +213,13 @@ def _chosen(order: Order, choice: Choice) -> Order:
             "sound": order.sound if choice.takes_sound else None,
             "steps": choice.steps,
             "delivery": choice.delivery,
+            "branches": choice.branches,
+            "ensure": choice.ensure,
             "measure": choice.measure,
             "names": choice.names,
             "record": choice.record,
             "choose": [],
+            "choose_all": False,
             "refusals": [],
         }
     )
@@ -165,94 +251,3 @@ def printable(text: str) -> str:
     if text.isascii():
         return text
     return os.fsencode(text).decode("utf-8", "replace")
-
-
-# -- explaining ----------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class RuleVerdict:
-    """What one rule says to a file."""
-
-    rule: str
-    verdict: Literal["takes it", "does not", "header decides", "not asked"]
-    #: The condition that does not hold, or that only the header can tell.
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A dry run: which rule, which steps, which names."""
-
-    rules: tuple[RuleVerdict, ...]
-    #: The rule that takes the file; None when none does or its header was not given.
-    rule: str | None
-    #: `{op, params}` of each step.
-    steps: tuple[dict[str, Any], ...] = ()
-    #: Full path of the sound that would come out; fields only known afterwards are `unknown`.
-    output: Path | None = None
-    #: What happens to a file that no rule takes.
-    otherwise: str = ""
-
-
-def explain(folder: FolderRules, file: FileFacts, sound: SoundFacts | None = None) -> Explanation:
-    """What the rules of a folder would do with a file, and why not something else."""
-    verdicts: list[RuleVerdict] = []
-    taken: Rule | None = None
-    undecided = False
-    for rule in folder.rules:
-        if taken is not None:
-            verdicts.append(RuleVerdict(rule.name, "not asked", f"{taken.name} comes first"))
-            continue
-        refused = refused_by_name(rule.match, file)
-        if refused is None and rule.match.asks and sound is None:
-            verdicts.append(
-                RuleVerdict(rule.name, "header decides", ", ".join(sorted(rule.match.asks)))
-            )
-            undecided = True
-            continue
-        if refused is None and sound is not None:
-            refused = refused_by_sound(rule.match, sound)
-        if refused is not None:
-            verdicts.append(RuleVerdict(rule.name, "does not", refused))
-            continue
-        verdicts.append(RuleVerdict(rule.name, "takes it"))
-        taken = rule
-    if taken is None or undecided:
-        left = "it stays where it is" if folder.no_match == "leave" else "it goes to failed"
-        return Explanation(tuple(verdicts), None, otherwise=left)
-    choice = _choice(folder, taken, file, Path(file.rel))
-    steps = tuple({"op": step.op, "params": step.params} for step in taken.steps)
-    return Explanation(tuple(verdicts), taken.name, steps, _expected(choice, file, sound))
-
-
-def _expected(choice: Choice, file: FileFacts, sound: SoundFacts | None) -> Path:
-    path = PurePosixPath(file.rel)
-    ext = "mid" if _gives_only_midi(choice) else choice.delivery.encoding.target.ext
-    fields: dict[str, Any] = {
-        "name": printable(path.name),
-        "stem": printable(path.stem),
-        "source_ext": path.suffix.removeprefix("."),
-        "ext": ext,
-        **choice.names,
-    }
-    if sound is not None:
-        fields |= {
-            "duration": sound.duration,
-            "channels": sound.channels,
-            "sample_rate": sound.sample_rate,
-            "title": next(iter(sound.tags.get("title", ())), printable(path.stem)),
-            "artist": next(iter(sound.tags.get("artist", ())), None),
-            "album": next(iter(sound.tags.get("album", ())), None),
-        }
-    for step in choice.steps:
-        plain = {k: v for k, v in step.params.items() if isinstance(v, str | int | float)}
-        fields |= {f"{step.op}.{name}": value for name, value in plain.items()}
-    return choice.delivery.folder / with_extension(render(choice.delivery.name, fields), ext)
-
-
-def _gives_only_midi(choice: Choice) -> bool:
-    """Whether MIDI flows through the chain, and no sound comes of it."""
-    from handlers.registry import find
-
-    ops = [find(step.op) for step in choice.steps]
-    sound = any(op.changes_sound or (op.sound and op.sound.kind != "midi") for op in ops)
-    return not sound and any(op.kind == "midi" for op in ops)

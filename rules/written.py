@@ -59,6 +59,8 @@ class RulesBroken(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+        #: Files that were taken in before the fault was found.
+        self.includes: tuple[Path, ...] = ()
 
 
 def read_yaml(text: str | bytes, file: Path) -> tuple[Any, Mapping[Place, int]]:

@@ -16,6 +16,7 @@ from daemon.reference import pages, stale
 from daemon.settings import Settings, environment_name
 from handlers.registry import operations
 from rules.load import Surroundings, load_rules
+from rules.presets import shipped
 from tests.whole.living import living
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,8 @@ LINES = [
 
 @pytest.mark.parametrize(("page", "text"), RULES)
 def test_every_rule_in_the_docs_loads(page, text):
-    around = Surroundings(folder=Path("/hot"), is_file=lambda _: True)
+    presets = {preset.name: preset for preset in shipped()}
+    around = Surroundings(folder=Path("/hot"), preset=presets.get, is_file=lambda _: True)
     assert load_rules(text, page, around).rules
 
 

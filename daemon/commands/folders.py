@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from daemon.commands.api import ask
 from daemon.commands.console import show_json, show_table
@@ -18,15 +20,21 @@ def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:
     for name, sentence in (
         ("list", "show the hot folders and what waits in them"),
         ("scan", "look through all of them now, trusting no event and no cache"),
+        ("doctor", "say how each is watched, why, its limits, and when something happened last"),
+        ("release", "start the jobs that a folder holds"),
     ):
         action = actions.add_parser(name, help=sentence)
+        if name == "release":
+            action.add_argument("folder", metavar="FOLDER", help="its name")
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
         action.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show them; 1 if a rules file is broken."""
+    """Show them; 1 if a rules file is broken, or a folder that is examined does not work."""
     settings = load(data_dir=args.data_dir)
+    if args.action == "release":
+        return _release(settings, args)
     method, path = ("POST", "/v1/folders/scan") if args.action == "scan" else ("GET", "/v1/folders")
     try:
         status = ask(settings, method, path)
@@ -35,11 +43,22 @@ def run(args: argparse.Namespace) -> int:
             raise
         complain(str(nobody))
         status = _from_disk(settings)
+    if args.action == "doctor":
+        return _examine(status, as_json=args.json)
     if args.json:
         show_json(status)
     else:
         _show(status, settings)
     return FAILED if status["broken"] else OK
+
+
+def _release(settings: Settings, args: argparse.Namespace) -> int:
+    answer = ask(settings, "POST", f"/v1/folders/{quote(args.folder, safe='')}/release")
+    if args.json:
+        show_json(answer)
+    else:
+        print(f"{args.folder}: {answer['released']} jobs released")
+    return OK
 
 
 def _show(status: dict[str, Any], settings: Settings) -> None:
@@ -55,6 +74,10 @@ def _show(status: dict[str, Any], settings: Settings) -> None:
     for folder in status["folders"]:
         for name, why in folder.get("waiting_for", []):
             print(f"  {folder['name']}/{name} waits: {why}")
+        if folder.get("closed"):
+            print(f"  {folder['name']}: {folder['closed']}")
+        if folder.get("hold"):
+            print(f"  {folder['name']}: jobs are held (audiolla folders release)")
         if folder.get("problem"):
             complain(f"{folder['name']}: {folder['problem']}")
     for broken in status["broken"]:
@@ -66,9 +89,33 @@ def _show(status: dict[str, Any], settings: Settings) -> None:
         complain(status["trouble"])
 
 
+def _examine(status: dict[str, Any], *, as_json: bool) -> int:
+    """Print what is known of the watching; 1 if something is wrong with it."""
+    from daemon.taking.doctor import limits, remedy, sentences
+
+    known = limits()
+    if as_json:
+        show_json({**status, "limits": known})
+    else:
+        for folder in status["folders"]:
+            print(f"{folder['name']}  {folder['root']}")
+            for sentence in sentences(folder, known, time.time()):
+                print(f"  {sentence}")
+    for broken in status["broken"]:
+        for problem in broken["problems"]:
+            complain(problem)
+    if status.get("trouble"):
+        complain(status["trouble"])
+    if more := remedy(status, known):
+        complain(f"the kernel's limit of watched folders is near: {more}")
+    paused = any(folder.get("problem") for folder in status["folders"])
+    return FAILED if paused or status["broken"] or status.get("trouble") else OK
+
+
 def _from_disk(settings: Settings) -> dict[str, Any]:
     """What can be said without a daemon: which folders there are, and whether their rules hold."""
     from daemon.rulefiles import find_rule_files, read_rules
+    from daemon.taking.doctor import expected
     from rules.orders import path_to_text
     from rules.written import RulesBroken
 
@@ -83,8 +130,7 @@ def _from_disk(settings: Settings) -> dict[str, Any]:
             continue
         folders.append(
             {
-                "name": rules.name,
-                "root": path_to_text(rules.root),
+                **expected(rules, settings),
                 "file": path_to_text(file.path),
                 "rules": [rule.name for rule in rules.rules],
             }

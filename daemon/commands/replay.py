@@ -13,11 +13,19 @@ from daemon.commands.console import progress, show_json
 from daemon.commands.outcome import FAILED, OK, Misused, complain
 from daemon.commands.running import Children, Task
 from daemon.delivering.hashes import hash_of
-from daemon.delivering.replay import Replayed, compared, order_of, original_of, read_manifest
+from daemon.delivering.replay import (
+    Replayed,
+    compared,
+    order_of,
+    original_of,
+    pairs,
+    read_manifest,
+    sounds_of,
+)
 from daemon.moves import move_numbered
 from daemon.settings import Settings, load
 from handlers.errors import CannotProcess, UnreadableInput
-from rules.orders import path_from_text, path_to_text
+from rules.orders import Order, path_from_text, path_to_text
 
 
 def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:
@@ -59,23 +67,22 @@ def _replay(
             raise Misused(f"{args.input}: there is no such file")
         if hash_of(original) != manifest["input"]["sha256"]:
             raise UnreadableInput(f"{args.input} is not the file that the manifest is about")
+    sounds = sounds_of(manifest, path, settings.journal)
     to = None if args.to is None else Path(os.path.abspath(args.to))
     if to is not None:
         to.mkdir(parents=True, exist_ok=True)
     # Below the target, so that what is kept is renamed and not copied.
     with tempfile.TemporaryDirectory(prefix=".audiolla-replay-", dir=to) as folder:
-        result = _made(manifest, original, Path(folder), settings, quiet=args.json)
+        order = order_of(manifest, original, sounds, Path(folder))
+        result = _made(manifest["job"], original.name, order, settings, quiet=args.json)
         replayed = compared(manifest, result)
         kept = [] if to is None else _kept(manifest, result, to)
     return replayed, kept
 
 
-def _made(
-    manifest: dict[str, Any], original: Path, folder: Path, settings: Settings, *, quiet: bool
-) -> dict[str, Any]:
-    order = order_of(manifest, original, folder)
+def _made(job: str, name: str, order: Order, settings: Settings, *, quiet: bool) -> dict[str, Any]:
     # The job's own id: names and parts may have it in them.
-    task = Task(manifest["job"], original.name, order, "cpu", "replay")
+    task = Task(job, name, order, "cpu", "replay")
     with progress({task.id: task.name}, wanted=not quiet) as tell:
         (ended,) = Children(settings)([task], tell)
     if ended.result is None:
@@ -84,10 +91,12 @@ def _made(
 
 
 def _kept(manifest: dict[str, Any], result: dict[str, Any], to: Path) -> list[Path]:
-    names = [path_from_text(output["path"]).name for output in manifest["outputs"]]
-    made = [path_from_text(output["path"]) for output in result["outputs"]]
-    names += [path.name for path in made[len(names) :]]
-    return [move_numbered(path, to / name) for path, name in zip(made, names, strict=False)]
+    kept: list[Path] = []
+    for then, again in pairs(manifest, result):
+        if again is not None:
+            name = path_from_text((then or again)["path"]).name
+            kept.append(move_numbered(path_from_text(again["path"]), to / name))
+    return kept
 
 
 def _show(name: str, replayed: Replayed, kept: list[Path], *, as_json: bool) -> None:

@@ -1,24 +1,37 @@
-"""`audiolla rules`: check rules files, or explain what they would do to a file."""
+"""`audiolla rules`: check rules files, explain what they do to a file, plan a whole folder."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from daemon.commands.console import show_json
 from daemon.commands.outcome import FAILED, OK, Misused, complain
-from daemon.commands.running import probe
-from daemon.rulefiles import check, find_rule_files, read_rules, rule_file
+from daemon.commands.running import Probes
+from daemon.rulefiles import (
+    ERROR_NAME,
+    NAME,
+    check,
+    find_rule_files,
+    read_rules,
+    rule_file,
+)
 from daemon.settings import Settings, load
+from daemon.watch import Deaf, Inbox
+from handlers.errors import AudiollaError
+from rules.explain import Explanation, explain, wanted
 from rules.match import FileFacts, SoundFacts
 from rules.model import FolderRules
 from rules.orders import path_to_text
-from rules.plan import Explanation, explain
+from rules.plan import printable
 from rules.written import RulesBroken
 
 
@@ -37,15 +50,29 @@ def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:
     explained.add_argument(
         "--no-open", action="store_true", help="go by name and size, do not read the header"
     )
-    for action in (checked, explained):
+    planned = actions.add_parser(
+        "plan", help="say what would become of every file in hot folders; writes nothing"
+    )
+    planned.add_argument(
+        "paths", metavar="PATH", nargs="*", help="rules file or hot folder; default all of them"
+    )
+    planned.add_argument(
+        "--no-open", action="store_true", help="go by name and size, do not read the files"
+    )
+    for action in (checked, explained, planned):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
         action.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check or explain."""
+    """Check, explain or plan."""
     settings = load(data_dir=args.data_dir)
-    return _check(settings, args) if args.action == "check" else _explain(settings, args)
+    if args.action == "check":
+        return _check(settings, args)
+    with Probes(settings) as probes:
+        if args.action == "plan":
+            return _plan(settings, args, probes)
+        return _explain(settings, args, probes)
 
 
 def _check(settings: Settings, args: argparse.Namespace) -> int:
@@ -67,7 +94,7 @@ def _check(settings: Settings, args: argparse.Namespace) -> int:
     return FAILED if faulty else OK
 
 
-def _explain(settings: Settings, args: argparse.Namespace) -> int:
+def _explain(settings: Settings, args: argparse.Namespace, probes: Probes) -> int:
     code = OK
     for name in args.files:
         path = Path(os.path.abspath(name))
@@ -75,9 +102,7 @@ def _explain(settings: Settings, args: argparse.Namespace) -> int:
             raise Misused(f"{name}: there is no such file")
         rules = _rules_for(path, args.rules, settings)
         below = path.relative_to(rules.root) if path.is_relative_to(rules.root) else Path(path.name)
-        file = FileFacts(rel=below.as_posix(), size=path.stat().st_size)
-        header = None if args.no_open else _header(path, rules, settings)
-        told = explain(rules, file, header)
+        told = _told_of(path, below.as_posix(), rules, None if args.no_open else probes)
         code = code if told.rule is not None or args.no_open else FAILED
         if args.json:
             show_json({"file": path_to_text(path), **_plain(asdict(told))})
@@ -104,13 +129,70 @@ def _rules_for(path: Path, named: str | None, settings: Settings) -> FolderRules
     return found
 
 
-def _header(path: Path, rules: FolderRules, settings: Settings) -> SoundFacts | None:
-    """What the header tells, if a rule asks; read in a child process."""
-    if not any(rule.match.asks for rule in rules.rules):
-        return None
-    facts = probe(path_to_text(path), settings)
-    tags = {name: tuple(values) for name, values in facts["tags"].items()}
-    return SoundFacts(facts["duration"], facts["channels"], facts["sample_rate"], tags)
+def _told_of(path: Path, rel: str, rules: FolderRules, probes: Probes | None) -> Explanation:
+    """What would become of a file, opened only if a rule asks; in a child process."""
+    now = datetime.now(UTC).astimezone()
+    file = FileFacts(rel=rel, size=path.stat().st_size, at=now)
+    if probes is None:
+        return explain(rules, file)
+    header, found = SoundFacts(), dict[str, Any]()
+    if any(rule.match.asks for rule in rules.rules):
+        facts = probes(path_to_text(path))
+        tags = {name: tuple(values) for name, values in facts["tags"].items()}
+        header = SoundFacts(
+            facts["duration"], facts["channels"], facts["sample_rate"], tags, facts["format"]
+        )
+    if names := wanted(rules, file, header):
+        found = probes(path_to_text(path), names)["measured"]
+    return explain(rules, file, header, found)
+
+
+def _plan(settings: Settings, args: argparse.Namespace, probes: Probes) -> int:
+    """Every file that the daemon would take, and what it would do with it."""
+    code = OK
+    files = [rule_file(Path(p)) for p in args.paths] or list(find_rule_files(settings))
+    for one in files:
+        try:
+            rules = read_rules(one, settings)
+        except RulesBroken as broken:
+            for problem in broken.problems:
+                complain(str(problem))
+            code = FAILED
+            continue
+        counts: Counter[str] = Counter()
+        for path in _waiting_in(rules):
+            rel = path.relative_to(rules.root).as_posix()
+            try:
+                told = _told_of(path, rel, rules, None if args.no_open else probes)
+            except (AudiollaError, OSError) as wrong:
+                # It would be taken, and fail.
+                complain(f"{printable(rel)}: {wrong}")
+                counts["cannot be read"] += 1
+                code = FAILED
+                continue
+            by = told.rule or ("none" if told.decided else "a rule that only its sound can tell")
+            counts[by] += 1
+            if args.json:
+                about = {"folder": rules.name, "file": path_to_text(path)}
+                show_json({**about, **_plain(asdict(told))})
+            else:
+                _show(printable(rel), told)
+        if not args.json:
+            each = ", ".join(f"{name}: {count}" for name, count in counts.items())
+            print(f"{rules.name}: {sum(counts.values())} files" + (f" ({each})" if each else ""))
+    return code
+
+
+def _waiting_in(rules: FolderRules) -> list[Path]:
+    found: list[Path] = []
+    inbox = Inbox(
+        rules.root,
+        recurse=rules.recurse,
+        reserved=rules.reserved | {rules.root / NAME, rules.root / ERROR_NAME},
+        ears=Deaf(),
+    )
+    inbox.rescan(time.time(), lambda path: found.append(Path(path)), everything=True)
+    return sorted(found)
 
 
 def _show(name: str, told: Explanation) -> None:
@@ -120,8 +202,18 @@ def _show(name: str, told: Explanation) -> None:
         print(f"  rule {verdict.rule}: {verdict.verdict}{reason}")
     for number, step in enumerate(told.steps, 1):
         print(f"  step {number}: {step['op']} {json.dumps(step['params'], ensure_ascii=False)}")
+    for one in told.deliveries:
+        print(f"  delivery {one['delivery']}: {one['output']}")
+        for number, step in enumerate(one["steps"], 1):
+            print(
+                f"    step {number}: {step['op']} {json.dumps(step['params'], ensure_ascii=False)}"
+            )
     if told.output is not None:
         print(f"  output: {told.output}")
+    for verdict in told.rules:
+        if verdict.verdict.endswith("decides"):
+            print(f"  {verdict.rule} may take it: its sound has to be read to tell")
+            return
     if told.otherwise:
         print(f"  no rule takes it: {told.otherwise}")
 

@@ -7,7 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -92,23 +92,32 @@ class Children:
                 child.forget()
 
 
-def probe(path: str, settings: Settings) -> dict[str, Any]:
-    """Duration, channels, sample rate and tags of a file, read in a child process.
+class Probes:
+    """Looks into files in one child process, which is started by the first question."""
 
-    Raises:
-        AudiollaError: why it cannot be read.
-    """
-    child = _Child(settings)
-    try:
-        answer = child.ask({"probe": path}, lambda *_: None)
-    finally:
-        child.close()
-        child.forget()
-    if "error" in answer:
-        error = answer["error"]
-        raise all_kinds().get(error["kind"], AudiollaError)(error["detail"])
-    found: dict[str, Any] = answer["finished"]
-    return found
+    def __init__(self, settings: Settings) -> None:
+        """Use it in a `with`."""
+        self._child = _Child(settings)
+
+    def __enter__(self) -> Probes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.close()
+        self._child.forget()
+
+    def __call__(self, path: str, measure: Iterable[str] = ()) -> dict[str, Any]:
+        """Duration, channels, sample rate, format and tags of a file; and what is measured in it.
+
+        Raises:
+            AudiollaError: why it cannot be read.
+        """
+        answer = self._child.ask({"probe": path, "measure": sorted(measure)}, lambda *_: None)
+        if "error" in answer:
+            error = answer["error"]
+            raise all_kinds().get(error["kind"], AudiollaError)(error["detail"])
+        found: dict[str, Any] = answer["finished"]
+        return found
 
 
 def _work(

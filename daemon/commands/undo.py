@@ -38,9 +38,10 @@ def run(args: argparse.Namespace) -> int:
             continue
         if args.to is not None:
             # The inbox leaves it alone until it changes: there is time to take it elsewhere.
-            original = path_from_text(done["original"])
             to = Path(os.path.abspath(args.to))
-            done["original"] = path_to_text(move_numbered(original, to / original.name))
+            originals = [path_from_text(text) for text in done["originals"]]
+            moved = [path_to_text(move_numbered(one, to / one.name)) for one in originals]
+            done |= {"original": moved[0], "originals": moved}
         if args.json:
             show_json(done)
         else:
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(done: dict[str, Any]) -> None:
     print(f"{done['job']}  undone")
-    print(f"  original: {done['original']}")
+    for path in done["originals"]:
+        print(f"  original: {path}")
     for path in done["removed"]:
         print(f"  removed: {path}")
     for path in done["aside"]:

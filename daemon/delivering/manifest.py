@@ -51,7 +51,16 @@ def manifest_of(
         source: facts of the sound that went in.
         at: when it was made, UTC.
     """
-    plain = order.model_copy(update={"record": None, "request": ""})
+    # What was decided before the work began (whether members fit, whether the sound came before)
+    # is no part of how it was done.
+    undecided: dict[str, Any] = {
+        "record": None,
+        "request": "",
+        "members": [],
+        "fit": False,
+        "once": None,
+    }
+    plain = order.model_copy(update=undecided)
     dropped = record.input
     about: dict[str, Any] = {
         MARK: FORM,
@@ -76,7 +85,7 @@ def manifest_of(
             **about,
             **({"sounds": sounds} if sounds else {}),
             "steps": steps,
-            **{key: result[key] for key in ("before", "after") if key in result},
+            **{key: result[key] for key in ("before", "after", "duplicate_of") if key in result},
             "outputs": result["outputs"],
             "versions": versions(steps),
             "order": plain.model_dump(mode="json", exclude_defaults=True),
@@ -89,7 +98,7 @@ def references(order: Order) -> Iterator[SoundRef]:
     """Every sound that an order names."""
     if order.sound is not None:
         yield order.sound
-    for step in order.steps:
+    for step in order.all_steps():
         yield from step.sounds.values()
         for items in step.items.values():
             yield from (item.sound for item in items)

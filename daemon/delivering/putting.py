@@ -47,6 +47,8 @@ class Ending:
     record: Job | None = None
     #: Why it failed, where no job says so.
     reason: dict[str, Any] = field(default_factory=dict)
+    #: Beside another file of the same job, which tells what came of it.
+    further: bool = False
 
     @property
     def failed(self) -> bool:
@@ -158,7 +160,7 @@ class PuttingAway:
             "rel": path_to_text(ending.rel),
             "from": path_to_text(ending.file),
             **({} if one.to is None else {"to": path_to_text(one.to)}),
-            **one.about,
+            **({"further": True} if ending.further else one.about),
         }
         if record is not None:
             entry["state"] = record.state
@@ -169,7 +171,7 @@ class PuttingAway:
     def _notify(self, one: _Move) -> None:
         """Have everybody told who wants to know; before the move, so that a crash loses nothing."""
         rules, ending, record = self._rules, one.ending, one.ending.record
-        if not rules.notify or (one.stage == "inbox" and ending.failed):
+        if not rules.notify or ending.further or (one.stage == "inbox" and ending.failed):
             return
         reason = one.about.get("reason", {})
         facts: dict[str, Any] = {

@@ -15,7 +15,7 @@ from daemon.delivering.hashes import hash_of
 from daemon.delivering.manifest import manifest_of
 from daemon.delivering.readback import read_back
 from daemon.delivery import Built, Draft, Drafts
-from handlers.artifacts import Blocks
+from handlers.artifacts import Blocks, Midi
 from rules.orders import Order, Record
 
 
@@ -23,8 +23,8 @@ class Recording:
     """What one job's record asks for. A job without one has nothing kept."""
 
     def __init__(self, job: str, order: Order) -> None:
-        self._job = job
-        self._order = order
+        self.job = job
+        self.order = order
         self.record = order.record
         self._facts: dict[str, Any] = {}
         #: Where files are kept whose names the outputs take over.
@@ -39,20 +39,21 @@ class Recording:
             read_back(draft.part, draft.final.name, draft.about)
             draft.about["verified"] = True
 
-    def add_to(self, drafts: Drafts, source: Blocks | None) -> None:
-        """Add the notes to a delivery; `source` is the sound that went in, if it was one."""
+    def add_to(self, drafts: Drafts, given: Blocks | Midi | None) -> None:
+        """Add the notes to all that a job delivers; `given` is what went in."""
+        source = given if isinstance(given, Blocks) else None
         record = self.record
         if record is None:
             return
         content = {"size": record.input.stat().st_size, "sha256": hash_of(record.input)}
-        rule = self._order.names.get("rule", "")
+        rule = self.order.names.get("rule", "")
         self._facts = {"rule": rule, "originals": record.originals, "input": content}
         at = datetime.now(UTC)
         if record.report is not None:
             self._add_report(drafts, record.report, record, source, at)
         if record.manifest is None:
             return
-        about = manifest_of(self._job, self._order, record, content, _facts(source), at)
+        about = manifest_of(self.job, self.order, record, content, _facts(source), at)
 
         def told(result: dict[str, Any]) -> bytes:
             text = json.dumps(about(result), indent=2, allow_nan=False, ensure_ascii=False)
@@ -73,8 +74,8 @@ class Recording:
             if draft.about["role"] == "sound" and "duration" in draft.about
         ]
         report = FileReport(
-            job=self._job,
-            rule=self._order.names.get("rule", ""),
+            job=self.job,
+            rule=self.order.names.get("rule", ""),
             record=record,
             at=at,
             before=None if source is None else sound_report(source),

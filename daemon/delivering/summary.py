@@ -31,13 +31,13 @@ def summary_of(entries: Iterable[Entry], folder: str, day: date) -> dict[str, An
         day: in local time.
     """
     puts: dict[str, Entry] = {}
-    taken = 0
+    taken: set[str] = set()
     for number, entry in enumerate(entries):
         if entry.get("folder", folder) != folder or _day(entry["at"]) != day:
             continue
         if entry["do"] == "take":
-            taken += 1
-        elif entry["do"] == "put":
+            taken.add(entry["job"])
+        elif entry["do"] == "put" and not entry.get("further"):
             puts[entry.get("job") or f"{number}"] = entry  # the last word on a job counts
     failures = [
         {
@@ -54,7 +54,7 @@ def summary_of(entries: Iterable[Entry], folder: str, day: date) -> dict[str, An
     return {
         "folder": folder,
         "day": day.isoformat(),
-        "taken": taken,
+        "taken": len(taken),
         "completed": len(done),
         "failed": len(failures),
         "outputs": sum(len(entry.get("outputs", [])) for entry in done),

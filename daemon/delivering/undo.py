@@ -29,8 +29,10 @@ class Undone:
     """What an undo did."""
 
     job: str
-    #: Where the original lies now.
+    #: Where the original lies now; of a job of several files, the first.
     original: Path
+    #: All of them.
+    originals: list[Path]
     #: Outputs that were removed: they were the bytes that were delivered.
     removed: list[Path] = field(default_factory=list)
     #: Outputs that somebody changed since: renamed, never removed.
@@ -39,18 +41,27 @@ class Undone:
     returned: list[Path] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Return:
+    """The way back of one original."""
+
+    put: Entry
+    lies: Path
+    back: Path
+
+
 def undo(entries: Sequence[Entry], root: Path, journal: Journal, kept: Kept) -> Undone:
     """Undo a job. One that a crash cut short is finished when it is asked for again.
 
     Args:
         entries: what the journal has of the job, the oldest first.
-        root: its hot folder. The original goes back to its place there, and stays untaken until
-            it changes.
+        root: its hot folder. The originals go back to their places there, and stay untaken until
+            they change.
         journal: is told before anything moves.
-        kept: remembers that the original is not to be taken.
+        kept: remembers that the originals are not to be taken.
 
     Raises:
-        NothingToUndo: the job has not ended, was undone, or its original is not there any more.
+        NothingToUndo: the job has not ended, was undone, or an original is not there any more.
         OSError: the disk does not answer; ask again.
     """
     if not entries:
@@ -58,32 +69,64 @@ def undo(entries: Sequence[Entry], root: Path, journal: Journal, kept: Kept) -> 
     last = entries[-1]
     if last["do"] == "undone":
         raise NothingToUndo(f"job {last['job']} was undone already")
-    puts = [entry for entry in entries if entry["do"] == "put"]
-    if not puts or last["do"] == "take":
+    taken = {entry["rel"] for entry in entries if entry["do"] == "take"}
+    # Of several lines on one file the last one counts.
+    puts = {entry["rel"]: entry for entry in entries if entry["do"] == "put"}
+    if last["do"] == "take" or not puts or taken - set(puts):
         raise NothingToUndo(f"job {last['job']} has not ended: cancel it instead")
-    put = puts[-1]
-    if put["stage"] == "deleted":
-        raise NothingToUndo(
-            f"its original was deleted (originals: delete), so {put['rel']} cannot be put back"
-        )
-    lies = path_from_text(put["to"])
-    if last["do"] == "undo":
-        back = path_from_text(last["original"])
-    else:
-        back = lies if put["stage"] == "inbox" else _free(root / path_from_text(put["rel"]))
-        if not os.path.lexists(lies):
-            raise NothingToUndo(f"{lies} is not there any more; bring it back first")
-        journal.write([{"do": "undo", "job": put["job"], "original": path_to_text(back)}])
-    done = Undone(put["job"], back)
-    if os.path.lexists(lies) and lies != back:
-        kept.add(back, lies.lstat())
-        move(lies, back)
-        _without_reason(lies)
-    _take_back(put, journal, done)
-    for key in ("manifest", "report", "report_data"):
-        _remove_note(put.get(key))
-    journal.write([{"do": "undone", "job": put["job"], "original": path_to_text(back)}])
+    for put in puts.values():
+        if put["stage"] == "deleted":
+            raise NothingToUndo(
+                f"its original was deleted (originals: delete), so {put['rel']} cannot be put back"
+            )
+    returns = _returns(list(puts.values()), entries, root, journal)
+    done = Undone(last["job"], returns[0].back, [one.back for one in returns])
+    for one in returns:
+        if os.path.lexists(one.lies) and one.lies != one.back:
+            kept.add(one.back, one.lies.lstat())
+            move(one.lies, one.back)
+            _without_reason(one.lies)
+    # The last that says what came of the job: a crash between two files of a set has two say so.
+    telling = [entry for entry in entries if entry["do"] == "put" and not entry.get("further")]
+    for put in telling[-1:]:
+        _take_back(put, journal, done)
+        for key in ("manifest", "report", "report_data"):
+            _remove_note(put.get(key))
+    journal.write([{"do": "undone", "job": last["job"], "original": path_to_text(returns[0].back)}])
     return done
+
+
+def _returns(
+    puts: Sequence[Entry], entries: Sequence[Entry], root: Path, journal: Journal
+) -> list[_Return]:
+    """Where each original lies and goes, written down."""
+    begun = {
+        entry["rel"]: path_from_text(entry["original"])
+        for entry in entries
+        if entry["do"] == "undo"
+    }
+    returns: list[_Return] = []
+    for put in puts:
+        lies, back = path_from_text(put["to"]), begun.get(put["rel"])
+        if back is None:
+            if not os.path.lexists(lies):
+                raise NothingToUndo(f"{lies} is not there any more; bring it back first")
+            inbox = put["stage"] == "inbox"
+            back = lies if inbox else _free(root / path_from_text(put["rel"]))
+        returns.append(_Return(put, lies, back))
+    journal.write(
+        [
+            {
+                "do": "undo",
+                "job": one.put["job"],
+                "rel": one.put["rel"],
+                "original": path_to_text(one.back),
+            }
+            for one in returns
+            if one.put["rel"] not in begun
+        ]
+    )
+    return returns
 
 
 def _take_back(put: Entry, journal: Journal, done: Undone) -> None:

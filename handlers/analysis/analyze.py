@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, WithJsonSchema, field_validator
 
 from handlers.artifacts import Result
-from handlers.declare import Example, Params, operation
+from handlers.declare import Example, Measures, Params, operation
 from handlers.hearing import Feature, Heard
 from handlers.listening.chords import KEY
 from handlers.listening.descriptors import CENTROID, RMS, ZERO_CROSSINGS
@@ -54,15 +54,17 @@ class Analysis(Result):
     """The figures; None for what was not asked for, or what the sound has none of."""
 
     duration: Seconds
-    bpm: BeatsPerMinute | None = None
+    bpm: Annotated[BeatsPerMinute | None, Measures("bpm", features=["bpm"])] = None
     bpm_confidence: float | None = None
     beats: int | None = None
     beats_per_bar: int | None = None
-    key: str | None = None
+    key: Annotated[str | None, Measures("key", features=["key"])] = None
     key_confidence: float | None = None
-    camelot: str | None = None
+    camelot: Annotated[str | None, Measures("camelot", features=["key"])] = None
     loudness_lufs: LoudnessUnitsFS | None = None
-    spectral_centroid: Hertz | None = None
+    spectral_centroid: Annotated[
+        Hertz | None, Measures("spectral_centroid", features=["spectral_centroid"])
+    ] = None
     rms: float | None = None
     zcr: float | None = None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from handlers.artifacts import Blocks, Result
-from handlers.declare import Example, operation
+from handlers.declare import Example, Measures, operation
 from handlers.units import Bytes, SampleRate, Samples, Seconds
 
 
@@ -14,10 +16,10 @@ class Info(Result):
     duration_sec: Seconds
     sample_rate: SampleRate
     channels: int
-    codec: str | None
+    codec: Annotated[str | None, Measures("codec")]
     sample_fmt: str | None
-    format: str | None
-    bit_depth: int | None
+    format: Annotated[str | None, Measures("format")]
+    bit_depth: Annotated[int | None, Measures("bit_depth")]
     bit_rate: int | None
     frames: Samples
     #: False where the container leaves it to a pass to count the frames.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from handlers.artifacts import Png, Result, Svg
-from handlers.declare import Example, operation
+from handlers.declare import Example, Measures, operation
 from handlers.hearing import Feature, Heard
 from handlers.listening.levels import LOUDNESS
 from handlers.listening.levels import Loudness as Level
@@ -34,14 +34,14 @@ class Loudness(Result):
     Times are where the loudest window begins.
     """
 
-    loudness_lufs: LoudnessUnitsFS | None
+    loudness_lufs: Annotated[LoudnessUnitsFS | None, Measures("lufs")]
     momentary_max: LoudnessUnitsFS | None
     momentary_max_sec: Seconds | None
     short_term_max: LoudnessUnitsFS | None
     short_term_max_sec: Seconds | None
-    loudness_range: LoudnessUnits | None
-    true_peak_dbtp: DecibelsTP | None
-    sample_peak_dbfs: DecibelsFS | None
+    loudness_range: Annotated[LoudnessUnits | None, Measures("loudness_range")]
+    true_peak_dbtp: Annotated[DecibelsTP | None, Measures("true_peak")]
+    sample_peak_dbfs: Annotated[DecibelsFS | None, Measures("sample_peak")]
     #: The profile's, where it asks for a loudness.
     target_lufs: LoudnessUnitsFS | None
     #: Measured minus target.

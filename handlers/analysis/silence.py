@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.artifacts import Blocks, Png, Result, Svg, TextFile
-from handlers.declare import Example, operation
+from handlers.declare import Example, Measures, operation
 from handlers.errors import CannotProcess
 from handlers.hearing import Feature, Heard
 from handlers.listening.levels import loud_parts
@@ -63,6 +63,8 @@ class Silences(Result):
     duration: Seconds
     threshold_db: DecibelsFS
     min_duration_sec: Seconds
+    #: The share of the sound that is silent; at -60 dBFS for rules, where -30 is for pauses.
+    silent_ratio: Annotated[float, Measures("silence", threshold_db=-60.0)]
     #: What was cut out, if anything was.
     trim_mode: Literal["edges", "all"] | None = None
     trimmed_audio: Blocks | None = None
@@ -83,7 +85,7 @@ def _hears(p: Silence) -> tuple[Feature[Any], ...]:
     category="analysis",
     engines=["silence-detect"],
     hears=_hears,
-    version=2,
+    version=3,
     examples=[
         Example("Where are the pauses?", threshold_db=-40, markers="webvtt", plot=True),
         Example("Tighten a talk.", trim_mode="all", threshold_db=-45, keep_sec=0.1),
@@ -118,6 +120,7 @@ def silence(sound: Heard, p: Silence) -> Silences:
         duration=sound.duration,
         threshold_db=p.threshold_db,
         min_duration_sec=p.min_duration_sec,
+        silent_ratio=round(sum(e - s for s, e in silent) / frames, 6) if frames else 1.0,
         trim_mode=p.trim_mode,
         trimmed_audio=_trimmed(sound, p, loud, silent) if p.trim_mode else None,
         marker_file=marker_file(

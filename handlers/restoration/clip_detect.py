@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from handlers.artifacts import Png, Result, Svg, TextFile
-from handlers.declare import Example, operation
+from handlers.declare import Example, Measures, operation
 from handlers.hearing import Feature, Heard
 from handlers.listening.clipping import CLIPPING, Clipping, Place
 from handlers.listening.outline import OUTLINE
@@ -67,8 +67,8 @@ class Clipped(Result):
 
     clipped: bool
     #: Samples of all channels that reach 0.999 of full scale.
-    clip_count: Samples
-    clip_ratio: float
+    clip_count: Annotated[Samples, Measures("clipped_samples")]
+    clip_ratio: Annotated[float, Measures("clipping")]
     peak_db: DecibelsFS
     true_peak_dbtp: DecibelsTP
     duration_sec: Seconds

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.artifacts import Png, Result, Svg, TextFile
-from handlers.declare import Example, operation
+from handlers.declare import Example, Measures, operation
 from handlers.hearing import Feature, Heard
 from handlers.listening.outline import OUTLINE
 from handlers.listening.speech import FRAME, RATE, SPEECH, speech_parts
@@ -45,7 +45,7 @@ class Segment(BaseModel):
 class Speech(Result):
     """Speech and what lies between, in order; together they are the sound."""
 
-    speech_ratio: float
+    speech_ratio: Annotated[float, Measures("speech_ratio")]
     duration: Seconds
     threshold: float
     speech_segments: list[Segment]

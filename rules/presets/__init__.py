@@ -6,7 +6,14 @@
       - {op: deess, params: {threshold_db: -18}}
       - normalize: {target_lufs: -16}       # or as in a rule
 
-Any door runs them by name: REST, MCP, and rules, where `preset: podcast-cleanup` is a step.
+Any door runs them by name: REST, MCP, and rules, where `preset: podcast-cleanup` is a step. One
+with `variables: {target: -16}` has `$target` for a value; a rule may give others, and other
+parameters of a step:
+
+    steps:
+      - preset: podcast
+        with: {target: -18}
+        override: {deess: {threshold_db: -24}}
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from handlers.declare import Operation, field_path
 from handlers.errors import AudiollaError, BadParameter
+from rules.variables import substituted, unknown
 from rules.written import Place, Problem, RulesBroken, read_yaml, step_parts
 
 MAX_STEPS = 64
@@ -40,7 +48,51 @@ class Preset:
 
     name: str
     description: str
+    #: With the variables' own values.
     steps: tuple[PresetStep, ...]
+    #: Values by name, and the steps as they are written.
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    written: tuple[PresetStep, ...] = field(default=(), compare=False)
+
+    def with_values(self, values: Any, override: Any = None) -> tuple[PresetStep, ...]:
+        """The steps with other values of its variables, and other parameters.
+
+        Args:
+            values: variable to value.
+            override: operation (or number of a step, from 1) to parameters.
+
+        Raises:
+            BadParameter: there is no such variable or step.
+        """
+        for what, given in (("with", values), ("override", override or {})):
+            if not isinstance(given, Mapping):
+                raise BadParameter(f"{what} is no mapping of names to values", field=what)
+        for name in values:
+            if name not in self.variables:
+                known = ", ".join(self.variables) or "none"
+                raise BadParameter(
+                    f"{self.name} has no variable {name}; it has: {known}", field=f"with.{name}"
+                )
+        filled = {**self.variables, **values}
+        steps = [
+            PresetStep(s.op, substituted(dict(s.params), filled))
+            for s in self.written or self.steps
+        ]
+        for key, params in (override or {}).items():
+            self._override(steps, key, params)
+        return tuple(steps)
+
+    def _override(self, steps: list[PresetStep], key: Any, params: Any) -> None:
+        at = [n for n, step in enumerate(steps) if key in (step.op, n + 1)]
+        where = f"override.{key}"
+        if len(at) != 1:
+            ops = ", ".join(f"{n}: {step.op}" for n, step in enumerate(steps, 1))
+            why = "several steps" if at else "no step"
+            raise BadParameter(f"{self.name} has {why} {key!r}; it has: {ops}", field=where)
+        if not isinstance(params, Mapping):
+            raise BadParameter(f"{where} is no mapping of parameters to values", field=where)
+        old = steps[at[0]]
+        steps[at[0]] = PresetStep(old.op, {**old.params, **params})
 
 
 #: A name is a segment of a route and the stem of a file.
@@ -52,6 +104,7 @@ class _Written(BaseModel):
 
     name: _Name
     description: str = Field("", max_length=1000)
+    variables: dict[str, str | int | float | bool | list[Any]] = {}
     steps: list[Any] = Field(min_length=1, max_length=MAX_STEPS)
 
 
@@ -90,7 +143,15 @@ def load_preset(text: str | bytes, file: Path) -> Preset:
             steps.append(PresetStep(taken[0], taken[1]))
     if problems:
         raise RulesBroken(problems)
-    return Preset(written.name, written.description, tuple(steps))
+    variables = written.variables
+    for index, step in enumerate(steps):
+        # Without variables a dollar is a dollar.
+        for _, said in unknown(dict(step.params), variables) if variables else ():
+            fault(said, ("steps", index), step=index + 1, op=step.op)
+    if problems:
+        raise RulesBroken(problems)
+    own = tuple(PresetStep(s.op, substituted(dict(s.params), variables)) for s in steps)
+    return Preset(written.name, written.description, own, variables, tuple(steps))
 
 
 def as_written(preset: Preset) -> dict[str, Any]:

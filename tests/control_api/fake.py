@@ -17,6 +17,7 @@ from control_api.ports import (
     Output,
     Removal,
     StoredFile,
+    Taken,
     Upload,
     Vitals,
 )
@@ -59,6 +60,8 @@ class FakeService:
         self.vital = Vitals({}, (), {"pending": 3}, 1.5, (), (), {}, 1000)
         #: Idempotency keys and their jobs.
         self.keys = {}
+        #: What is said of each result: HIT, MISS, BYPASS.
+        self.cache = None
         #: Seconds that jobs take.
         self.patience_needed = 0
         self.all_jobs = {}
@@ -121,12 +124,12 @@ class FakeService:
     def submit(self, submission):
         known = self.keys.get(submission.key)
         if known is not None:
-            return known
+            return Taken(known, self.cache)
         self.submitted.append(submission)
         self.all_jobs[submission.id] = self._ended(submission)
         if submission.key is not None:
             self.keys[submission.key] = submission.id
-        return submission.id
+        return Taken(submission.id, self.cache)
 
     def _ended(self, submission):
         step = submission.order.steps[-1]
@@ -139,6 +142,8 @@ class FakeService:
             "ops": tuple(s.op for s in submission.order.steps),
             "webhook_url": submission.webhook_url,
             "request": submission.order.request,
+            "source": submission.source,
+            "call": submission.order.call,
         }
         if isinstance(self.outcome, Exception):
             about |= {
@@ -177,6 +182,12 @@ class FakeService:
         if seconds is not None and self.patience_needed > seconds:
             raise TimeoutError
         return self.all_jobs[job_id]
+
+    def cancel(self, job_id):
+        job = self.all_jobs.get(job_id)
+        if job is not None and not job.ended:
+            self.all_jobs[job_id] = replace(job, status="cancelled")
+        return job is not None
 
     def discard(self, job_id):
         self.discarded.append(job_id)
@@ -261,6 +272,9 @@ class FakeService:
         for slug in dropped:
             self.shelf[slug] = replace(self.shelf[slug], idle_seconds=None)
         return dropped
+
+    def release_folder(self, name):
+        return 2 if name == "podcast" else None
 
     def folders(self, *, scan):
         return {"folders": [], "scanned": scan}

@@ -139,6 +139,14 @@ def test_hot_folders_are_shown_and_scanned(client):
     assert client.simulate_post("/v1/folders/scan").json == {"folders": [], "scanned": True}
 
 
+def test_the_held_jobs_of_a_folder_are_released(client):
+    released = client.simulate_post("/v1/folders/podcast/release")
+    assert (released.status_code, released.json) == (200, {"folder": "podcast", "released": 2})
+    nobody = client.simulate_post("/v1/folders/nobody/release")
+    assert nobody.status_code == 404
+    assert nobody.json["detail"] == "there is no hot folder 'nobody'"
+
+
 def test_the_catalogue_has_the_17_categories_and_every_operation(client):
     catalog = client.simulate_get("/v1/catalog").json
 

@@ -53,6 +53,12 @@ class FakeQueue:
         check_move(job, self.jobs[job].state, "pending")
         self.jobs[job] = replace(self.jobs[job], state="pending", error_kind=None, error=None)
 
+    def release(self, jobs: list[str]) -> int:
+        held = [job for job in jobs if self.jobs[job].not_before is not None]
+        for job in held:
+            self.jobs[job] = replace(self.jobs[job], not_before=None)
+        return len(held)
+
     def job(self, job: str) -> Job | None:
         return self.jobs.get(job)
 

@@ -147,7 +147,7 @@ def test_a_bad_setting_is_an_environment_error(data, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["jobs", "list"], ["jobs", "cancel", "x"], ["folders", "scan"]],
+    [["jobs", "list"], ["jobs", "cancel", "x"], ["folders", "scan"], ["folders", "release", "x"]],
     ids=" ".join,
 )
 def test_without_a_daemon_the_rest_says_so(data, capsys, arguments):

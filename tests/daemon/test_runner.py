@@ -14,7 +14,6 @@ from mutagen.id3 import ID3
 from daemon import runner
 from daemon.execution import Claim, Finished, HandOver
 from daemon.settings import Settings
-from daemon.shelves import shelf_of
 from handlers import registry
 from handlers.artifacts import Blocks, Midi, Result
 from handlers.declare import Example, describe
@@ -23,34 +22,12 @@ from handlers.soundfonts import DEFAULT, shelf
 from rules.match import Conditions
 from rules.orders import Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
 from rules.plan import NoRuleMatches
+from tests.daemon.contexts import Here
 from tests.fonts import write_font
 from tests.handlers.codecs.tools import by_ffmpeg
 from tests.handlers.tagging.making import png
 from tests.scores import music
 from tests.sounds import ffmpeg_loudness, noise, read_sound, tone, write_wav
-
-
-class Here:
-    """A worker's context without a worker."""
-
-    lane = "cpu"
-    recall = None
-
-    def __init__(self, folder, lane="cpu", **settings):
-        self.lane = lane
-        self.scratch = folder / "scratch"
-        self.scratch.mkdir(exist_ok=True)
-        self.settings = Settings(data_dir=folder, **settings)
-        self.shelf = shelf_of(self.settings, "cpu")
-        self.told = []
-        self.intents = []
-
-    def progress(self, fraction, step):
-        self.told.append((fraction, step))
-
-    def intend(self, intent):
-        self.intents.append(intent)
-        return []
 
 
 @pytest.fixture

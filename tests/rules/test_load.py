@@ -53,15 +53,21 @@ def test_a_step_without_parameters_is_its_bare_name():
 def test_the_examples_of_the_format_load():
     text = rules.model.__doc__
     blocks = re.findall(r"\n\n((?:    .*\n?|\n)+)", text)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     found = load(re.sub(r"(?m)^    ", "", blocks[0]), preset=PRESETS.get)
     assert [rule.name for rule in found.rules] == ["Long takes", "Jingles", "Voices"]
     assert found.rules[0].output.encoding.bitrate == 192
     assert found.rules[1].output.encoding.bitrate is None
     assert found.rules[1].output.folder == HOT / "jingles"
-    mixed = load("rules:\n- " + re.sub(r"(?m)^    ", "  ", blocks[1]).strip())
+    mixed = load("rules:\n- " + re.sub(r"(?m)^    ", "  ", blocks[2]).strip())
     assert not mixed.rules[0].takes_sound
     assert HOT / "beds/rain.wav" in mixed.reserved
+    (release,) = load("rules:\n" + re.sub(r"(?m)^    ", "", blocks[1])).rules
+    assert [one.name for one in release.deliver] == ["master", "preview", "picture", "figures"]
+    assert [one.output.encoding.format for one in release.deliver] == ["wav", "mp3", "wav", "wav"]
+    assert release.deliver[0].output.encoding.bit_depth == "24"
+    assert release.deliver[1].output.encoding.bit_depth != "24"
+    assert [one.output.reports for one in release.deliver] == [False, False, False, True]
 
 
 def test_every_setting_of_the_format_has_a_sentence():

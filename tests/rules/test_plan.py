@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from rules.explain import explain
 from rules.load import Surroundings, load_rules
 from rules.match import FileFacts, SoundFacts
 from rules.orders import Order
-from rules.plan import NoRuleMatches, asked, explain, plan, resolve
+from rules.plan import NoRuleMatches, asked, plan, resolve
 
 HOT = Path("/hot/podcast")
 AT = HOT / "processing" / "7" / "take.wav"

@@ -16,6 +16,7 @@ class Bench:
 
     def __init__(self, settings, job):
         self.settings = settings
+        self.job = job
         self.scratch = settings.scratch / job
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.shelf = shelf_of(settings, "cpu")
@@ -25,6 +26,9 @@ class Bench:
 
     def intend(self, intent):
         return []
+
+    def first(self, key, *, take=False):
+        return None  # every sound is new
 
 
 class Workshop(Studio):

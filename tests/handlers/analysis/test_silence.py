@@ -36,6 +36,7 @@ def test_silences_are_found_to_the_sample(size):
     report = found(PIECE, size).descriptor()
     assert report == {
         "trim_mode": None,
+        "silent_ratio": round(1.3 / 2.1, 6),
         "silent_ranges": [
             {"start_sec": 0.3, "end_sec": 1.0, "duration_sec": 0.7},
             {"start_sec": 1.5, "end_sec": 2.1, "duration_sec": 0.6},
