@@ -32,6 +32,7 @@ from daemon.jobs import (
     check_move,
 )
 from daemon.outbox import Outbox
+from daemon.schedules.book import Book
 from daemon.store import Duplicate, Store
 
 
@@ -84,6 +85,7 @@ class Queue:
         #: Some job waits for a moment to come; cleared by whoever calls `release_due`.
         self.has_delayed = True
         self.outbox = Outbox(store, clock)
+        self.book = Book(store, clock, self.submit)
         self.epoch = store.begin_epoch()
         self._recover()
 
@@ -562,6 +564,21 @@ class Queue:
         for seq, job in old:
             self._forget(seq, job)
         return len(old)
+
+    def forget_ledger(self, seconds: float, after: int) -> tuple[int, int]:
+        """Forget jobs of folders and schedules that ended well longer ago than this.
+
+        Args:
+            after: position of the last job that was looked at; 0 to begin.
+
+        Returns:
+            How many were forgotten, and the position of the last of them; a few hundred a time.
+        """
+        before = self._clock.now() - seconds
+        old = self._store.look_up("old_ledger", _before=before, _after=after)
+        for seq, job in old:
+            self._forget(seq, job)
+        return len(old), old[-1][0] if old else after
 
     # -- telling -----------------------------------------------------------------------------
     def _tell(
