@@ -30,7 +30,7 @@ from daemon.jobs import (
     State,
     Submitted,
 )
-from daemon.schedules.book import Fired, NewFiring
+from daemon.schedules.firing import Fired, NewFiring
 
 _JOBS_PER_MESSAGE = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two tries to connect

@@ -8,7 +8,7 @@ from typing import Any
 
 from daemon.jobs import Job, NewJob, NoSuchJob, Refusal
 from daemon.queue import Queue
-from daemon.schedules.book import NewFiring
+from daemon.schedules.firing import NewFiring
 from daemon.store import Store
 from daemon.wire import Channel, encode
 
@@ -134,7 +134,9 @@ class Desk:
             case "forget_firings":
                 return self._queue.book.forget_firings(message["seconds"])
             case "forget_ledger":
-                return self._queue.forget_ledger(message["seconds"], message["after"])
+                return self._queue.forget_ledger(
+                    message["seconds"], message["after"], chores=message["chores"]
+                )
             case "seen":
                 self._queue.book.seen(message["files"], message["gone"])
                 return True

@@ -156,6 +156,8 @@ class HotFolder:
         self._next_reconcile = float("-inf")
         self._recovered = self._retired = False
         self._taken = self._failed = 0
+        #: What came before this (Unix seconds) is not held back any more.
+        self.released_until = float("-inf")
         self.problem = ""
 
     @property
@@ -191,6 +193,11 @@ class HotFolder:
     def rescan_soon(self, *, everything: bool = False) -> None:
         """Look through the folder in the next turn; `everything` trusts no modification time."""
         self._arrivals.rescan_soon(everything=everything)
+
+    def release(self, until: float) -> None:
+        """Hold back nothing that came before `until` (Unix seconds)."""
+        self.released_until = max(self.released_until, until)
+        self.rescan_soon(everything=True)
 
     def reconcile_soon(self) -> None:
         """Ask about every job in hand in the next turn: the end of some may have been missed."""

@@ -565,20 +565,26 @@ class Queue:
             self._forget(seq, job)
         return len(old)
 
-    def forget_ledger(self, seconds: float, after: int) -> tuple[int, int]:
+    def forget_ledger(
+        self, seconds: float, after: int, *, chores: bool = False
+    ) -> tuple[int, int | None]:
         """Forget jobs of folders and schedules that ended well longer ago than this.
 
         Args:
             after: position of the last job that was looked at; 0 to begin.
+            chores: only those of housekeeping.
 
         Returns:
-            How many were forgotten, and the position of the last of them; a few hundred a time.
+            How many were forgotten, and the position of the last that was looked at; None when
+            there are no more.
         """
         before = self._clock.now() - seconds
-        old = self._store.look_up("old_ledger", _before=before, _after=after)
+        statement = "old_chores" if chores else "old_jobs"
+        rows = self._store.look_up(statement, _before=before, _after=after)
+        old = [(seq, job) for seq, job in rows if job is not None]
         for seq, job in old:
             self._forget(seq, job)
-        return len(old), old[-1][0] if old else after
+        return len(old), rows[-1][0] if rows else None
 
     # -- telling -----------------------------------------------------------------------------
     def _tell(

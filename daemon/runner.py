@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from daemon import scratch
 from daemon.delivery import Draft, Drafts, publish
-from daemon.execution import Claim, Context, Finished, HandOver
+from daemon.execution import CHORE, Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from daemon.settings import Settings
 from handlers import chain
@@ -85,6 +85,8 @@ def run(claim: Claim, context: Context) -> Finished | HandOver:
     with _storage_faults():
         if claim.intent is not None and not publish(claim.intent):
             return _done(claim, claim.intent.result)
+        if claim.order.startswith(CHORE):
+            return _chore(claim.order, context)
         order = Order.model_validate_json(claim.order)
         if order.sound is None and not order.steps:
             return Finished(result={})
@@ -96,6 +98,16 @@ def _done(claim: Claim, result: dict[str, Any]) -> Finished | HandOver:
     if claim.errands is not None and claim.errands.send and result["outputs"]:
         return HandOver(next_step=claim.next_step, lane="net", carried=None, finished=[])
     return Finished(result=result)
+
+
+def _chore(order: str, context: Context) -> Finished:
+    """Housekeeping, which is a job like any other, only that no sound is in it."""
+    from daemon.schedules import housework
+    from daemon.schedules.chores import task_in
+
+    task = task_in(order)
+    tools = housework.Tools(context.settings, lambda share: context.progress(share, task.name))
+    return Finished(result={"outputs": [], "steps": [], "descriptor": housework.do(task, tools)})
 
 
 class _Attempt:

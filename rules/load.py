@@ -42,6 +42,8 @@ class Surroundings:
     staging: Path | None = None
     #: Finds a preset by its name.
     preset: Callable[[str], Preset | None] = lambda _: None
+    #: A file comes with each run; False for a chain that begins by itself.
+    drops: bool = True
     #: Whether a further sound is there; asked at load, so that a typo does not wait for a file.
     is_file: Callable[[Path], bool] = os.path.isfile
 
@@ -58,6 +60,17 @@ def load_rules(text: str | bytes, file: Path, around: Surroundings) -> FolderRul
         RulesBroken: with every fault that was found.
     """
     data, lines = read_yaml(text, file)
+    return check_rules(data, file, around, lines)
+
+
+def check_rules(
+    data: Any, file: Path, around: Surroundings, lines: Mapping[Place, int]
+) -> FolderRules:
+    """Check the value of a rule file; `lines` are those of its places.
+
+    Raises:
+        RulesBroken: with every fault that was found.
+    """
     return _Loader(file, around, lines).load(data)
 
 
@@ -220,7 +233,10 @@ class _Loader:
             index = origin[wrong.step or 0]
             where: Place = (*place, "steps", index)
             self._problem(wrong.detail, where, step=index, op=wrong.op)
-        if not takes_sound:
+        if not self._around.drops:
+            if takes_sound:
+                self._problem("has no sound to begin with: name some files", place)
+        elif not takes_sound:
             items = [item.sound.path for entries in steps[0].items.values() for item in entries]
             if Path(INPUT) not in items:
                 self._problem(

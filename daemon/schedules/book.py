@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from daemon import schema
 from daemon.clock import Clock
 from daemon.jobs import NewJob, Submitted
+from daemon.schedules.firing import Fired, FiringState, NewFiring, endpoint_of
 from daemon.schema import firing_jobs, firings, fixity, jobs, schedules
 
 if TYPE_CHECKING:
@@ -25,52 +26,8 @@ if TYPE_CHECKING:
 
     from daemon.store import Store
 
-FiringState = Literal["fired", "skipped", "missed", "failed"]
-"""`fired`: its jobs are on the queue. `skipped`: the one before is still at work. `missed`: nobody
-was there in time, and the schedule says not to make up for it. `failed`: no jobs could be made."""
-FIRING_STATES: Final[tuple[FiringState, ...]] = get_args(FiringState)
-
 #: A mark this far in the future was made under a clock that was wrong.
 _WRONG_CLOCK: Final = 3600.0
-
-
-def endpoint_of(schedule: str) -> str:
-    """The endpoint of the jobs of a schedule."""
-    return f"schedule/{schedule}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewFiring:
-    """One tick of a schedule, as who fires it describes it."""
-
-    schedule: str
-    #: When it was due, in Unix seconds; when somebody wanted it, if `manual`.
-    tick: float
-    state: FiringState
-    manual: bool = False
-    #: Ticks before it that it stands for.
-    missed: int = 0
-    #: Why, in words.
-    note: str | None = None
-    #: How far the schedule was when this was thought out; nothing is asked of a manual one.
-    since: float = 0.0
-    #: Put nothing on the queue while a job of the schedule waits or runs.
-    alone: bool = True
-    #: `jobs.NewJob` as plain data.
-    jobs: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fired:
-    """The answer to a firing."""
-
-    #: `stale`: somebody else went on meanwhile; look again how far the schedule is.
-    state: FiringState | Literal["stale"]
-    #: False when this tick was written down before.
-    created: bool = False
-    note: str | None = None
-    #: Jobs that are new; others had been done before.
-    jobs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +71,14 @@ class Book:
         known = self._store.look_up(
             "firing", _schedule=new.schedule, _tick=new.tick, _manual=new.manual
         )
-        if known:
-            _, state, note = known[0]
-            return Fired(state=state, note=note)
         marks = self._marks()
+        if known:
+            ((number, state, note),) = known
+            timing, settled = marks.get(new.schedule, ("", new.tick))
+            if not new.manual and settled < new.tick:
+                self._mark(new.schedule, timing, new.tick)  # the clock was set back
+            rows = self._store.look_up("jobs_of_firing", _number=number)
+            return Fired(state=state, note=note, jobs=[job for (job,) in rows])
         if not new.manual and marks.get(new.schedule, ("", None))[1] != new.since:
             return Fired(state="stale")
         state, note, wanted = new.state, new.note, [NewJob(**job) for job in new.jobs]
@@ -259,7 +220,7 @@ class BookReader:
             .group_by(firings.c.schedule)
         )
         with self._engine.connect() as connection:
-            return {name: at for name, at in connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def known_keys(self, keys: Sequence[str]) -> set[str]:
         """Those of these idempotency keys that the queue has a job for."""

@@ -41,7 +41,20 @@ _NAMED: Final = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS: Final = (
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "may",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "oct",
+    "nov",
+    "dec",
+)
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _SHORT_MONTHS: Final = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 _PART: Final = re.compile(r"(?:(\*)|(\w+)(?:-(\w+))?)(?:/(\w+))?")
@@ -163,9 +176,9 @@ class Cron:
         wall = at + _offset(zone, at)
         while True:
             shift, change = _offset(zone, at), _next_change(zone, at)
-            for wall in self._walls(wall, change + shift):
-                if wall - shift > moment:
-                    yield wall - shift
+            for due_at in self._walls(wall, change + shift):
+                if due_at - shift > moment:
+                    yield due_at - shift
             wall, due = self._across(change, shift, _offset(zone, change))
             if due and change > moment:
                 yield change
@@ -260,6 +273,4 @@ def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(get_localzone_name() if name == LOCAL else name)
     except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError(
-            f"{name!r} is no time zone; names are like Europe/Berlin or UTC"
-        ) from None
+        raise ValueError(f"{name!r} is no time zone; names are like Europe/Berlin or UTC") from None
