@@ -68,6 +68,7 @@ def serve(settings: Settings) -> int:
     service.tidy_up()
     service.deliverer.start(client.subscribe())
     manager.start(client.subscribe())
+    service.schedules.ticker.start()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -83,6 +84,7 @@ def serve(settings: Settings) -> int:
     # they belong, and whoever waits for a reply gets it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stop(at_once=True))
+    service.schedules.ticker.stop()  # what it fires now would only wait for the next start
     dispatcher.stop()
     manager.stop()
     server.close()
@@ -92,4 +94,5 @@ def serve(settings: Settings) -> int:
     withdraw(settings)
     client.close()
     reader.close()
+    service.schedules.close()
     return 0

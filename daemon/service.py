@@ -58,6 +58,7 @@ from daemon.outbox import WEBHOOK_STATES, OutboxReader
 from daemon.outbox import Webhook as QueuedWebhook
 from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
+from daemon.schedules.service import ScheduleService
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
 from daemon.staging import Staging, copy_capped, normalized
@@ -101,6 +102,7 @@ class QueueService:
         self._outgoing = outgoing_for(settings)
         self._hooks = hooks_for(settings)
         self._outbox = OutboxReader(settings.database)
+        self.schedules = ScheduleService(settings, client, folders=manager)
         self.deliverer = Deliverer(
             settings, client, self._outbox, self.message, outgoing=self._hooks
         )
@@ -406,6 +408,7 @@ class QueueService:
             folders = self._manager.status()
             notes += [f"{one.file}: {one.problems[0]}" for one in folders.broken if one.problems]
             notes += [folders.trouble] if folders.trouble else []
+        notes += self.schedules.problems()
         oldest = self._reader.oldest_pending()
         return Vitals(
             problems=problems,

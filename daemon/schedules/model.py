@@ -48,7 +48,7 @@ Span = Annotated[float, BeforeValidator(lambda value: read_amount(value, _UNITS)
 Name = Annotated[str, StringConstraints(pattern=r"^[^\s/\\\x00-\x1f][^/\\\x00-\x1f\x7f]{0,99}$")]
 
 #: Ticks that are looked at one by one when the daemon was away for long.
-_MOST_MISSED: Final = 10_000
+_MOST_MISSED: Final = 1000
 _DAY: Final = 86_400.0
 
 
