@@ -86,7 +86,9 @@ def run(claim: Claim, context: Context) -> Finished | HandOver:
         if claim.intent is not None and not publish(claim.intent):
             return _done(claim, claim.intent.result)
         if claim.order.startswith(CHORE):
-            return _chore(claim.order, context)
+            from daemon.schedules import housework
+
+            return housework.run(claim, context)
         order = Order.model_validate_json(claim.order)
         if order.sound is None and not order.steps:
             return Finished(result={})
@@ -98,16 +100,6 @@ def _done(claim: Claim, result: dict[str, Any]) -> Finished | HandOver:
     if claim.errands is not None and claim.errands.send and result["outputs"]:
         return HandOver(next_step=claim.next_step, lane="net", carried=None, finished=[])
     return Finished(result=result)
-
-
-def _chore(order: str, context: Context) -> Finished:
-    """Housekeeping, which is a job like any other, only that no sound is in it."""
-    from daemon.schedules import housework
-    from daemon.schedules.chores import task_in
-
-    task = task_in(order)
-    tools = housework.Tools(context.settings, lambda share: context.progress(share, task.name))
-    return Finished(result={"outputs": [], "steps": [], "descriptor": housework.do(task, tools)})
 
 
 class _Attempt:

@@ -11,12 +11,13 @@ import sqlalchemy as sa
 
 from daemon import schema
 from daemon.client import Client
+from daemon.execution import Claim, Context, Finished
 from daemon.litter import sweep
 from daemon.reader import JobReader
 from daemon.recall import Recalled
 from daemon.schedules import fixity
 from daemon.schedules.book import BookReader
-from daemon.schedules.chores import Database, Fixity, Ledger, Staged, Sweep, Task
+from daemon.schedules.chores import Database, Fixity, Ledger, Staged, Sweep, Task, task_in
 from daemon.settings import Settings
 from daemon.staging import Staging
 from handlers.errors import CannotProcess, NoSuchFile, StorageFailed
@@ -40,6 +41,13 @@ class Tools:
     progress: Callable[[float], None]
     #: Unix seconds.
     now: Callable[[], float] = time.time
+
+
+def run(claim: Claim, context: Context) -> Finished:
+    """Do the chore of a job, as `daemon.runner.run` does an order about sound."""
+    task = task_in(claim.order)
+    done = do(task, Tools(context.settings, lambda share: context.progress(share, task.name)))
+    return Finished(result={"outputs": [], "steps": [], "descriptor": done})
 
 
 def do(task: Task, tools: Tools) -> dict[str, Any]:
@@ -87,6 +95,8 @@ def _database(params: Database, tools: Tools) -> dict[str, Any]:
     try:
         with engine.connect() as connection:
             found = list(connection.scalars(sa.text(f"PRAGMA {check}({_SHOWN})")))
+    except sa.exc.DatabaseError as wrong:
+        found = [str(wrong.orig)]  # too broken to be looked through
     finally:
         engine.dispose()
     if found != ["ok"]:

@@ -78,6 +78,12 @@ class Disk:
         return found
 
 
+def write(path, data):
+    """Somebody works on it."""
+    path.write_bytes(data)
+    os.utime(path, (NOW, NOW))
+
+
 def rot(path):
     """Other bytes, and nobody has written to it."""
     times = path.stat()
@@ -118,9 +124,9 @@ def test_a_hash_that_was_recorded_counts_from_the_first_check(tmp_path):
 def test_who_works_on_a_file_is_no_fault(tmp_path):
     disk = Disk(tmp_path)
     edited, early = disk.deliver("edited.wav"), disk.deliver("early.wav")
-    early.write_bytes(b"edited before the first check")
+    write(early, b"edited before the first check")
     assert names(disk.check().changed) == ["early.wav"]
-    edited.write_bytes(b"edited by somebody")
+    write(edited, b"edited by somebody")
     found = disk.check()
     assert (names(found.changed), found.rotten, found.good) == (["edited.wav"], [], 1)
     assert disk.check().good == 2
@@ -258,10 +264,11 @@ def test_each_chore_is_a_job_that_says_what_it_did(tmp_path):
     delivered = tmp_path / "master.wav"
     delivered.write_bytes(b"sound")
     orphan = str(uuid.uuid4())
-    with running(data, run="daemon.runner:run", cpu_workers=1) as q:
+    with running(data, run="daemon.schedules.housework:run", cpu_workers=1) as q:
         result = {"outputs": [{"path": str(delivered), "size": 5, "role": "sound"}], "steps": []}
         # A delivery of long ago, written as the dispatcher writes one.
-        made = q.run(NewJob(order="{}", source="folder", endpoint="podcast/all"))
+        order = task_of("sweep", {}).order()
+        made = q.run(NewJob(order=order, source="folder", endpoint="podcast/all"))
         with sqlite3.connect(q.settings.database, timeout=10) as raw:
             raw.execute("UPDATE jobs SET result = ? WHERE id = ?", (orjson.dumps(result), made.id))
         for parent in (q.settings.scratch, q.settings.results):
@@ -316,7 +323,7 @@ def test_a_damaged_database_is_told(tmp_path):
     engine.dispose()
     with settings.database.open("r+b") as file:
         file.seek((page - 1) * 8192 + 4000)
-        file.write(b"\xff" * 4000)
+        file.write(b"\xff" * 4192)
 
     with pytest.raises(StorageFailed, match="is damaged"):
         housework.do(task_of("database", {}), housework.Tools(settings, lambda _: None))
