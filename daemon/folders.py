@@ -191,7 +191,7 @@ class FolderManager:
         """Those that are in force."""
         return [folder.name for folder in self._status.folders]
 
-    def release(self, name: str, until: float) -> None:
+    def let_go(self, name: str, until: float) -> None:
         """Let a folder have what it holds back that came before `until` (Unix seconds).
 
         May come before the folder is known; it is looked through in any case.
@@ -200,7 +200,7 @@ class FolderManager:
             self._released[name] = max(until, self._released.get(name, until))
             for folder in self._everyone():
                 if folder.rules.name == name:
-                    folder.release(until)
+                    folder.let_go(until)
         self._wake.set()
 
     def bring_back(self, job: str) -> bool:
@@ -263,7 +263,7 @@ class FolderManager:
                 rules.root.mkdir(parents=True)
             fresh = self._open(rules)
             if rules.name in self._released:
-                fresh.release(self._released[rules.name])
+                fresh.let_go(self._released[rules.name])
             if folder is not None:
                 folder.retire()
                 self._leaving.append(folder)

@@ -194,7 +194,7 @@ class HotFolder:
         """Look through the folder in the next turn; `everything` trusts no modification time."""
         self._arrivals.rescan_soon(everything=everything)
 
-    def release(self, until: float) -> None:
+    def let_go(self, until: float) -> None:
         """Hold back nothing that came before `until` (Unix seconds)."""
         self.released_until = max(self.released_until, until)
         self.rescan_soon(everything=True)

@@ -49,7 +49,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[^\s/\\\x00-\x1f][^/\\\x00-\x
 
 #: Ticks that are looked at one by one when the daemon was away for long.
 _MOST_MISSED: Final = 1000
-_DAY: Final = 86_400.0
+_HOUR: Final = 3600.0
 
 
 class ScheduleText(BaseModel):
@@ -70,7 +70,10 @@ class ScheduleText(BaseModel):
         300.0, ge=1, description="A tick that is late by no more than this was not missed."
     )
     jitter: Span = Field(
-        0.0, ge=0, le=_DAY, description="Begin up to this much later; each tick always the same."
+        0.0,
+        ge=0,
+        le=24 * _HOUR,
+        description="Begin up to this much later; each tick always the same.",
     )
     overlap: Literal["skip", "queue"] = Field(
         "skip", description="While jobs of the tick before wait or run: leave this one out, or not."
@@ -192,11 +195,13 @@ class Schedule:
         found = self._between(settled, now)
         if len(found) < _MOST_MISSED:
             return found
-        back = _DAY
+        back = _HOUR
         while not (newest := self._between(max(now - back, found[-1]), now)):
             if now - back <= found[-1]:
                 return found
             back *= 8
+        while more := self._between(newest[-1], now):
+            newest += more
         return [*found, *newest]
 
     def _between(self, after: float, until: float) -> list[float]:

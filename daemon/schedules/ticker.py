@@ -45,7 +45,7 @@ class Folders(Protocol):
     def names(self) -> list[str]:
         """Those that there are."""
 
-    def release(self, name: str, until: float) -> None:
+    def let_go(self, name: str, until: float) -> None:
         """Let go what a folder holds back that came before a moment."""
 
 
@@ -118,7 +118,7 @@ class Ticker:
         fired = self._last_fired()
         for name, schedule in self._timetable.current().schedules.items():
             if schedule.text.folder is not None and name in fired:
-                self._folders.release(schedule.text.folder, fired[name])
+                self._folders.let_go(schedule.text.folder, fired[name])
 
     # -- one turn --------------------------------------------------------------------------------
     def turn(self) -> float:
@@ -201,7 +201,7 @@ class Ticker:
         self._batches.discard([job.id for job in batch.jobs if job.id not in created])
         if fired.state == "fired" and schedule.text.folder is not None:
             assert self._folders is not None
-            self._folders.release(schedule.text.folder, self._clock.now())
+            self._folders.let_go(schedule.text.folder, self._clock.now())
         return fired
 
     def _say(self, firing: NewFiring, schedule: Schedule) -> Fired:

@@ -70,7 +70,7 @@ class FakeFolders:
     def names(self):
         return self.there
 
-    def release(self, name, until):
+    def let_go(self, name, until):
         self.released.append((name, until))
 
 
