@@ -6,7 +6,10 @@
   afterwards, beside a watchdog observer under the same treatment.
 - rescan: looking through settled files again, beside watchdog's snapshot and diff.
 
-    python -m bench.folders [drop] [stalled] [rescan]
+- backlog: files that lie there at the start of a daemon; how long until all are taken, and
+  their jobs durable.
+
+    python -m bench.folders [drop] [stalled] [rescan] [backlog] [--files N]
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -37,9 +41,11 @@ LEAVING = "no_match: leave\nrules: [{match: {ext: wav}}]"
 def main() -> None:
     """Run what was asked for, or everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    benches = {"drop": drop, "stalled": stalled, "rescan": rescan}
+    parser.add_argument("--files", type=int, default=SETTLED, help="of the backlog")
+    benches = {"drop": drop, "stalled": stalled, "rescan": rescan, "backlog": backlog}
     parser.add_argument("which", nargs="*", help=", ".join(benches))
     args = parser.parse_args()
+    benches["backlog"] = partial(backlog, files=args.files)
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     for name in args.which or benches:
         with tempfile.TemporaryDirectory(prefix="audiolla-bench-") as folder:
@@ -245,6 +251,41 @@ class _NoQueue:
 
     def known(self, ids: Sequence[str]) -> dict[str, State]:
         return dict.fromkeys(ids, "pending")
+
+
+# -- at the start ----------------------------------------------------------------------------------
+def backlog(folder: Path, *, files: int) -> None:
+    """Print how long a daemon takes to put what it finds at its start on the queue."""
+    from daemon.reader import JobReader
+    from daemon.settings import Settings
+
+    settings = Settings(data_dir=folder / "data")
+    inbox = settings.folders / "inbox"
+    inbox.mkdir(parents=True)
+    (inbox / "rules.yaml").write_text(RULES)
+    whole = _wav(100)
+    for number in range(files):
+        below = inbox / f"{number // 1000}"
+        below.mkdir(exist_ok=True)
+        (below / f"take {number % 1000}.wav").write_bytes(whole)
+    pause, start = threading.Event(), time.perf_counter()
+    daemon = _daemon(settings.data_dir)
+    try:
+        ready = time.perf_counter()
+        reader = JobReader(settings.database)
+        while (there := sum(reader.counts().values())) < files:
+            if time.perf_counter() - ready > 900:
+                raise SystemExit(f"{there} of {files} jobs after 15 minutes")
+            pause.wait(0.2)
+        taken = time.perf_counter() - start
+        reader.close()
+    finally:
+        daemon.kill()
+        daemon.wait(60)
+    print(
+        f"\n{files} files at the start: on the queue, durable, after {taken:.1f} s "
+        f"({1e3 * taken / files:.2f} ms each, beside the workers; target 4 s for 100,000)"
+    )
 
 
 # -- (e) looking again -----------------------------------------------------------------------------

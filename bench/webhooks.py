@@ -2,9 +2,14 @@
 
     python -m bench.webhooks [--kills 100]
 
-Every round submits a job with a webhook over HTTP and kills every process of
-the daemon with SIGKILL, some milliseconds later. Afterwards each acknowledged
-job must have run to its end once, and each webhook must have come at least once.
+Every round submits a job with a webhook and an Idempotency-Key over HTTP, kills
+every process of the daemon with SIGKILL (before it has answered, some
+milliseconds later, when a job has completed, or when a webhook has come), and
+submits the same again once the daemon is back, as a client does that cannot
+know. Afterwards there must be one job for each key; each must have run to its
+end once, and each webhook must have come at least once. Every second job may be
+answered from the result cache, so that no worker is between its submission and
+its end.
 """
 
 from __future__ import annotations
@@ -21,7 +26,8 @@ import tempfile
 import threading
 import time
 import urllib.request
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +36,8 @@ from tests.sounds import tone, write_wav
 from tests.whole.living import Living
 
 _PATIENCE = 120.0
+#: When a round kills. Workers take a while to start: jobs pile up, and end in some round to come.
+MOMENTS = ("at once", "at once", "at once", "completed", "told")
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -50,13 +58,13 @@ class Receiver(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def submit(address: str, sound: Path, hook: str) -> str | None:
+def submit(address: str, sound: Path, hook: str, key: str, *, anew: bool) -> str | None:
     """The id of an acknowledged job; None where the server was not there to answer."""
     body = json.dumps({"file_path": sound.name, "async_job": True, "webhook_url": hook}).encode()
-    request = urllib.request.Request(
-        f"{address}/v1/audio/info", body, {"Content-Type": "application/json"}
-    )
-    with suppress(OSError), urllib.request.urlopen(request, timeout=10) as reply:
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    headers |= {"Cache-Control": "no-cache"} if anew else {}
+    request = urllib.request.Request(f"{address}/v1/audio/loudness", body, headers)
+    with suppress(OSError, HTTPException), urllib.request.urlopen(request, timeout=30) as reply:
         return str(json.load(reply)["job_id"])
     return None
 
@@ -92,21 +100,68 @@ def main() -> int:
         (data / "files").mkdir(parents=True)
         sound = write_wav(tone(440, seconds=1, peak_db=-6), data / "files/take.wav")
         environment = {"AUDIOLLA_FETCH_ALLOW_PRIVATE": "true", "AUDIOLLA_CPU_WORKERS": "1"}
-        environment |= {"AUDIOLLA_JOB_MAX_DEATHS": "1000"}
+        environment |= {"AUDIOLLA_JOB_MAX_DEATHS": "1000", "AUDIOLLA_JOB_TTL": "24h"}
         living = Living(data, environment)
-        jobs: list[str] = []
-        for _ in range(args.kills):
-            jobs += filter(None, [submit(living.address, sound, hook)])
-            pause.wait(dice.choice([0.0, 0.02, 0.2, 1.0, 3.0]) * dice.random())
+        acknowledged: dict[str, set[str]] = {}
+        retried = unanswered = 0
+        began = time.monotonic()
+        for number in range(args.kills):
+            key, anew = f"kill-{number}", number % 2 == 0
+            given: list[str | None] = []
+            address = living.address
+
+            def first(
+                address: str = address,
+                key: str = key,
+                anew: bool = anew,
+                given: list[str | None] = given,
+            ) -> None:
+                given.append(submit(address, sound, hook, key, anew=anew))
+
+            asking = threading.Thread(target=first)
+            asking.start()
+            if dice.random() < 0.7:
+                asking.join()
+            wait_for(dice.choice(MOMENTS), data / "audiolla.db", pause)
+            pause.wait(dice.choice([0.0, 0.002, 0.02, 0.2]) * dice.random())
             kill_everything(living)
+            asking.join()
             living.start()
+            unanswered += given == [None]
+            given.append(submit(living.address, sound, hook, key, anew=anew))
+            retried += given[-1] is not None
+            acknowledged[key] = {one for one in given if one is not None}
+        jobs = sorted({one for some in acknowledged.values() for one in some})
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end and not all(Receiver.told[job] for job in jobs):
             pause.wait(0.2)
         story = look(data / "audiolla.db", jobs)
+        story["retries_not_answered"] = args.kills - retried
+        story["two_jobs_for_a_key"] = sum(len(some) > 1 for some in acknowledged.values())
+        story["jobs_without_an_acknowledgement"] = story.pop("rows") - len(jobs)
         living.stop()
-    print(json.dumps({"kills": args.kills, "jobs": len(jobs), **story}))
-    return int(any(story[name] for name in ("untold", "unfinished", "completed_twice", "two_ids")))
+    broken = {name: count for name, count in story.items() if name != "told_more_than_once"}
+    about = {"kills": args.kills, "jobs": len(jobs), "first_requests_unanswered": unanswered}
+    about["seconds"] = round(time.monotonic() - began)
+    print(json.dumps({**about, **story}))
+    return int(any(broken.values()) or not jobs)
+
+
+def wait_for(moment: str, database: Path, pause: threading.Event) -> None:
+    """Wait until one more job has completed, or one more webhook has come."""
+
+    def count() -> int:
+        if moment == "told":
+            return sum(Receiver.told.values())
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as reader:
+            query = "SELECT count(*) FROM jobs WHERE state = 'completed'"
+            return int(reader.execute(query).fetchone()[0])
+
+    if moment == "at once":
+        return
+    before, end = count(), time.monotonic() + _PATIENCE / 4
+    while count() == before and time.monotonic() < end:
+        pause.wait(0.001)
 
 
 def look(database: Path, jobs: list[str]) -> dict[str, Any]:
@@ -118,7 +173,9 @@ def look(database: Path, jobs: list[str]) -> dict[str, Any]:
                 "WHERE job_events.state = 'completed' GROUP BY jobs.id"
             )
         )
+        rows = reader.execute("SELECT count(*) FROM jobs").fetchone()[0]
     return {
+        "rows": rows,
         "untold": sum(not Receiver.told[job] for job in jobs),
         "unfinished": sum(not ends.get(job) for job in jobs),
         "completed_twice": sum(ends.get(job, 0) > 1 for job in jobs),

@@ -20,6 +20,7 @@ from control_api import (
     probes,
     rest,
     schedules,
+    uploads,
     webhooks,
     workflow,
 )
@@ -41,6 +42,7 @@ def all_routes(service: Service, door: Door | None = None) -> list[Route]:
         *rest.routes(operations().values(), service, waiting),
         *workflow.routes(service, waiting),
         *files.routes(service),
+        *uploads.routes(service),
         *jobs.routes(service),
         *webhooks.routes(service),
         *engines.routes(service),
@@ -50,7 +52,7 @@ def all_routes(service: Service, door: Door | None = None) -> list[Route]:
         *probes.routes(service),
         *(door.routes(waiting) if door else []),
     ]
-    found += openapi.routes(lambda: all_routes(service))
+    found += openapi.routes(lambda: all_routes(service, door))
     return [*found, *catalog.routes(found)]
 
 

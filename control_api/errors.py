@@ -77,6 +77,25 @@ class Busy(AudiollaError):
     transient = True
 
 
+class UnknownUpload(AudiollaError):
+    """No upload has this id; or it has expired."""
+
+
+class WrongOffset(AudiollaError):
+    """A piece of an upload does not belong where the upload goes on."""
+
+
+class UploadBusy(AudiollaError):
+    """An upload is just being finished by another request."""
+
+    transient = True
+
+
+class ChecksumMismatch(AudiollaError):
+    """A piece of an upload does not hash to what its client said."""
+
+
+STATUS |= {UnknownUpload: 404, WrongOffset: 409, UploadBusy: 423, ChecksumMismatch: 460}
 STATUS |= {UnknownJob: 404, UnknownPreset: 404, WrongState: 409, Busy: 503}
 STATUS |= {UnknownSchedule: 404}
 STATUS |= {UnknownWebhook: 404, KeyReused: 422, StillRunning: 409}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import falcon
 
+from control_api.bodies import body_of
 from control_api.paging import link_next, page_of
 from control_api.ports import Service, StoredFile
 from control_api.replies import answer_json
@@ -33,7 +34,7 @@ def routes(service: Service) -> list[Route]:
         answer_json(resp, {"files": [file_object(f) for f in found]})
 
     def put_file(req: falcon.Request, resp: falcon.Response, path: str) -> None:
-        stored = service.put_file(path, req.bounded_stream)
+        stored = service.put_file(path, body_of(req))
         answer_json(resp, {"path": stored.path, "size": stored.size}, 201)
 
     def get_file(req: falcon.Request, resp: falcon.Response, path: str) -> None:

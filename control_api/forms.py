@@ -1,8 +1,7 @@
 """Request bodies as one kind of thing: names with values, and uploads on disk.
 
 A multipart form, an urlencoded form and a JSON object say the same. Uploads
-are streamed to files of ours as they are read; no client's name becomes a path
-and no sound is opened here.
+lie in files of ours; no client's name becomes a path and no sound is opened here.
 """
 
 from __future__ import annotations
@@ -13,15 +12,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import falcon
-from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
 
+from control_api.bodies import form_body
 from control_api.ports import Source, Upload
 from control_api.wire import display_name, from_json
 from handlers.errors import BadParameter, MissingInput, TooLarge
 
 MAX_TEXT = 1 << 20
 """Bytes of all text in one request; a MIDI note list of a whole piece fits."""
-_MAX_PARTS = 256
 
 Receive = Callable[[Source, str], Upload]
 """Stores one upload: its stream, and the client's name for it as printable text."""
@@ -139,26 +137,17 @@ def _read_text(req: falcon.Request) -> bytes:
 def _read_multipart(
     form: Form, req: falcon.Request, uploads: frozenset[str], receive: Receive
 ) -> None:
-    options = MultipartParseOptions()
-    options.max_body_part_count = _MAX_PARTS
-    parts = MultipartFormHandler(options).deserialize(
-        req.bounded_stream, req.content_type, req.content_length
-    )
     left = MAX_TEXT
-    for part in parts:
+    for part in form_body(req).finished():
         name = part.name
-        if not name:
-            raise BadParameter("a part of the form has no name")
         if name in uploads:
-            upload = receive(part.stream, display_name(part.filename or "", name))
-            if not upload.size and not part.filename:
+            if not part.body.size and not part.filename:
                 continue  # an empty field counts as absent; browsers send it for no file
             if name in form.uploads:
                 raise MissingInput(f"{name} is given twice; send one sound", field=name)
-            form.uploads[name] = upload
+            form.uploads[name] = receive(part.body, display_name(part.filename or "", name))
             continue
-        data = part.stream.read(left + 1)
-        left -= len(data)
+        left -= part.body.size
         if left < 0:
             raise TooLarge(f"the form has more than {MAX_TEXT} bytes of text")
-        form.put(name, data.decode())
+        form.put(name, part.body.readall().decode())

@@ -81,7 +81,9 @@ class Guard:
             falcon.HTTPForbidden: the route needs a scope that the token has not.
         """
         scopes: Mapping[str, Scope] = getattr(resource, "scopes", {})
-        needed = scopes.get("GET" if req.method == "HEAD" else req.method)
+        needed = scopes.get(req.method)
+        if needed is None and req.method == "HEAD":
+            needed = scopes.get("GET")
         if needed is not None:
             require(req, needed)
 

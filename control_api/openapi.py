@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
 import falcon
 from pydantic import TypeAdapter
@@ -19,6 +19,7 @@ from typing_extensions import is_typeddict
 from control_api import shapes
 from control_api.errors import status_of
 from control_api.fields import SPEC, Fields
+from control_api.ports import Cached
 from control_api.routes import Route
 from control_api.schemas import Schema, arguments_of, facts_of, model_schema, untitled
 from control_api.shapes import SHAPES, Shape
@@ -36,13 +37,24 @@ _TITLES = {
     403: "Requests from another web page are not taken.",
     404: "What is named is not there.",
     409: "The job was cancelled, or is in no state for this.",
+    406: "The client takes neither of what this answers with.",
+    412: "The client speaks another version of the protocol.",
     413: "Something is larger than its limit.",
     416: "The part that is asked for lies behind the end.",
     415: "The output format or the body's media type is unknown.",
     422: "A value is missing, or cannot be read as its type.",
+    421: "The Host is none that this server answers to.",
+    423: "Another request is just finishing this upload.",
+    460: "The bytes do not hash to what their client says.",
     500: "Something unexpected; the server's log has the details.",
     503: "Weights are missing, an engine cannot run, or the server is busy.",
     507: "A disk is full.",
+}
+_CACHE = {
+    "X-Cache": {
+        "schema": {"type": "string", "enum": list(get_args(Cached))},
+        "description": "Whether the result was known, and so given again.",
+    }
 }
 _MEDIA = {
     "audio": sorted({f.content_type.partition(";")[0] for f in OUTPUT_FORMATS.values()}),
@@ -76,6 +88,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     parts = _Components()
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
+        if route.path.endswith("/"):
+            continue  # the same as without
         told = _operation(route, parts) if route.fields else _other(route, parts)
         paths.setdefault(route.path, {})[route.method.lower()] = told
     responses: dict[str, Any] = {
@@ -186,7 +200,10 @@ def _operation(route: Route, parts: _Components) -> dict[str, Any]:
             "202": _reply(
                 "The job runs in the background.",
                 {_JSON: parts.typed(shapes.Submitted)},
-                {"Location": {"schema": {"type": "string"}, "description": "Where to ask."}},
+                {
+                    "Location": {"schema": {"type": "string"}, "description": "Where to ask."},
+                    **_CACHE,
+                },
             ),
             **_errors(_OPERATION),
         },
@@ -256,6 +273,7 @@ def _success(fields: Fields, parts: _Components) -> dict[str, Any]:
         for name, header in op.headers.items()
     }
     headers["X-Job-Id"] = {"schema": {"type": "string"}, "description": "The job that did it."}
+    headers |= _CACHE
     what = "The report." if op.kind == "json" else "The result, or where it was put."
     return _reply(what, content, headers)
 
@@ -302,13 +320,24 @@ def _other(route: Route, parts: _Components) -> dict[str, Any]:
     parameters = [_parameter(name, "path", {"type": "string"}) for name in in_path]
     for name, kind in shape.query.items():
         parameters.append(_parameter(name, "query", parts.typed(kind), required=False))
+    for name, kind in shape.headers.items():
+        schema = parts.typed(kind)
+        needed = all(one.get("type") != "null" for one in schema.get("anyOf", ()))
+        parameters.append(_parameter(name, "header", schema, required=needed))
+    told_in = {
+        name: {"schema": {"type": "string"}, "description": text}
+        for name, text in shape.told.items()
+    }
     content = {_JSON: parts.typed(shape.reply)} if shape.reply else {}
+    if shape.streams:
+        content["text/event-stream"] = {"type": "string"}
     if shape.reply is bytes:
         content = {shape.media: {"type": "string", "format": "binary"}}
     told = _described(route, "") | {
         "parameters": parameters,
         "responses": {
-            str(shape.status): _reply(route.summary, content),
+            str(shape.status): _reply(route.summary, content, told_in),
+            **({"202": _reply("Taken; there is no answer.", {})} if shape.silent else {}),
             **({"206": _reply("The part that was asked for.", content)} if shape.parts else {}),
             **({"304": _reply("You have it.", {})} if shape.parts else {}),
             **_errors(shape.errors),
@@ -317,7 +346,7 @@ def _other(route: Route, parts: _Components) -> dict[str, Any]:
     if shape.body is not None:
         body = {_JSON: {"schema": parts.typed(shape.body) if shape.body is not bytes else {}}}
         if shape.body is bytes:
-            body = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+            body = {shape.body_media: {"schema": {"type": "string", "format": "binary"}}}
         told["requestBody"] = {"required": True, "content": body}
     if route.path == "/healthz":
         told["security"] = []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 from urllib.parse import unquote
 
 from handlers.engines.declare import Engine, Unready
@@ -28,6 +28,20 @@ class Source(Protocol):
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes; none at the end."""
+
+
+@runtime_checkable
+class Spooled(Source, Protocol):
+    """Bytes that have arrived, and may already lie in a file of ours."""
+
+    size: int
+
+    def become(self, name: str | Path, folder: int | None = None) -> None:
+        """Lie in a new file of this name, below an open folder if one is given.
+
+        Raises:
+            OSError: bytes were lost on their way in, or the file cannot be made.
+        """
 
 
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
@@ -87,6 +101,10 @@ class Job:
     error_step: int | None = None
     #: Hash of the request that made it, if that may be sent again.
     request: str = ""
+    #: Its result was known when it was submitted; nothing ran.
+    recalled: bool = False
+    #: What its door needs to answer whoever asks later, as JSON.
+    call: str = ""
 
     @property
     def is_chain(self) -> bool:
@@ -157,6 +175,23 @@ class Submission:
     key: str | None = None
     #: Door it came through: `rest` or `mcp`.
     source: Literal["rest", "mcp"] = "rest"
+    #: A result that is known already will do.
+    known_will_do: bool = True
+    #: The result may be kept, to be given again.
+    may_be_kept: bool = True
+
+
+Cached = Literal["HIT", "MISS", "BYPASS"]
+"""Given again; made; made without looking, because chance, a URL or the client wants it so."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A submission that is on the queue, or has been answered from before."""
+
+    id: str
+    #: None where the server keeps no results.
+    cache: Cached | None = None
 
 
 @dataclass(frozen=True)
@@ -178,6 +213,96 @@ class StoredFile:
     modified: float
     #: Another one as soon as any byte may be another.
     tag: str = ""
+
+
+@dataclass(frozen=True)
+class PartialUpload:
+    """A file of the staging area that is still on its way."""
+
+    id: str
+    #: Where it will lie in the staging area.
+    path: str
+    #: Bytes that it will have, and those that it has.
+    length: int
+    offset: int
+    #: What its client said of it, as it was said (`Upload-Metadata`).
+    metadata: str
+    #: Unix seconds; later it is forgotten. None once it is complete.
+    expires: float | None
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a client says that its bytes hash to."""
+
+    algorithm: str
+    digest: bytes
+
+
+class Appending(Protocol):
+    """One run of bytes on its way into a partial upload."""
+
+    def append(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes. Never raises: `finish` does."""
+
+    def finish(self) -> PartialUpload:
+        """Make them durable; the last ones make the file appear in the staging area.
+
+        Raises:
+            WrongOffset: another request goes on with this upload.
+            ChecksumMismatch: none of them is kept.
+            TooLarge: they are more than were announced; none of them is kept.
+            BadPath, StorageFailed, OSError: what has arrived is kept.
+        """
+
+    def abandon(self) -> None:
+        """No more will come; what has arrived is kept, unless it was to be checked."""
+
+
+class Uploads(Protocol):
+    """Files on their way into the staging area, piece by piece."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Cap on one."""
+
+    def create(self, path: str, length: int, metadata: str) -> PartialUpload:
+        """Begin one; durable when it returns. Of no bytes at all it is complete at once.
+
+        Raises:
+            BadPath, TooLarge.
+            StorageFull: the disk has no room for it.
+        """
+
+    def look(self, upload_id: str) -> PartialUpload:
+        """How far it is.
+
+        Raises:
+            UnknownUpload: there is none, or it has expired.
+        """
+
+    def begin(
+        self, upload_id: str, offset: int, length: int | None, checksum: Checksum | None
+    ) -> Appending:
+        """Go on with it. Whoever was at it and did not finish is sent away.
+
+        Args:
+            offset: where the bytes belong.
+            length: how many will come, if that is known.
+            checksum: what they hash to.
+
+        Raises:
+            UnknownUpload, TooLarge.
+            WrongOffset: it has more or fewer bytes than `offset`.
+            UploadBusy: somebody is just finishing it.
+        """
+
+    def drop(self, upload_id: str) -> None:
+        """Forget it with its bytes; a file that is complete stays.
+
+        Raises:
+            UnknownUpload, UploadBusy.
+        """
 
 
 @dataclass(frozen=True)
@@ -267,6 +392,10 @@ class ApiSettings(Protocol):
     @property
     def mcp_inline_bytes(self) -> int:
         """Cap on sound, pictures and files within an answer to an agent."""
+
+    @property
+    def job_ttl(self) -> float:
+        """Seconds that an ended job is kept."""
 
 
 @dataclass(frozen=True)
@@ -415,10 +544,11 @@ class Service(Protocol):
             BadPath: the path breaks a rule.
         """
 
-    def submit(self, submission: Submission) -> str:
+    def submit(self, submission: Submission) -> Taken:
         """Put a job on the queue; returns its id when it is durable.
 
-        Another id than the submission's is that of the job which has its key.
+        Another id than the submission's is that of the job which has its key. One whose
+        result is known is completed at once.
 
         Raises:
             StorageFailed: the queue does not answer.
@@ -430,6 +560,9 @@ class Service(Protocol):
         Raises:
             TimeoutError: it has not ended within `seconds`. It goes on.
         """
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job unless it has ended, or is too late; False when there is none."""
 
     def discard(self, job_id: str) -> None:
         """Remove the files that were kept for one job alone."""
@@ -520,6 +653,10 @@ class Service(Protocol):
         Raises:
             BadPath, NoSuchFile.
         """
+
+    @property
+    def uploads(self) -> Uploads:
+        """Files that are sent in pieces."""
 
     # -- the server itself -----------------------------------------------------------------------
     def health(self) -> Health:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -83,6 +84,9 @@ def _put(resp: falcon.Response, op: Operation, job: Job, *, as_json: bool, url: 
         file = output.path.open("rb")
     except FileNotFoundError:
         raise StorageFailed(f"the result of job {job.id} is not there any more") from None
+    if os.fstat(file.fileno()).st_size != output.size:
+        file.close()  # only a power failure does that
+        raise StorageFailed(f"the result of job {job.id} is not whole any more")
     resp.set_stream(file, output.size)
 
 
@@ -127,8 +131,12 @@ def result_of(
 
 def _chain_result(job: Job) -> dict[str, Any]:
     result = {} if job.preset is None else {"preset": job.preset}
-    result |= _file_object(next((o for o in job.outputs if o.role == "sound"), None))
-    return result | {"output_format": job.output_format, "steps": list(job.steps)}
+    sound = next((o for o in job.outputs if o.role == "sound"), None)
+    steps = [dict(step) for step in job.steps]
+    if sound is not None and steps:
+        # Between two steps there is no file whose size could be told.
+        steps[-1]["size_after"] = sound.size
+    return result | _file_object(sound) | {"output_format": job.output_format, "steps": steps}
 
 
 def _file_object(output: Output | None) -> dict[str, Any]:
@@ -155,6 +163,8 @@ def job_object(job: Job) -> dict[str, Any]:
         "progress": round(job.progress, 4),
         "step": job.step or None,
     }
+    if job.recalled:
+        known["recalled"] = True
     if job.status == "completed":
         if job.started_at is not None and job.completed_at is not None:
             known["duration_sec"] = round(job.completed_at - job.started_at, 3)

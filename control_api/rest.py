@@ -13,6 +13,7 @@ from threading import BoundedSemaphore
 
 import falcon
 
+from control_api.caching import as_cached, say
 from control_api.errors import Busy
 from control_api.fields import Fields, fields_of
 from control_api.forms import read_form
@@ -77,13 +78,17 @@ def taker(fields: Fields, service: Service, waiting: WaitingRoom) -> Callable[..
                 answer_json(resp, plan_of(fields, request, req.path, service))
                 service.discard(job_id)
                 return
-            submission = _submission(request, req.path, job_id)
+            if wished.wait is None:
+                request = _fleeting(request)
+            submission = as_cached(_submission(request, req.path, job_id), req)
             job: Job | None = None
             if submission.background:
-                known = service.submit(submission)
+                taken = service.submit(submission)
+                known = taken.id
             else:
                 with waiting.seat():
-                    known = service.submit(submission)
+                    taken = service.submit(submission)
+                    known = taken.id
                     if known != job_id:
                         # Sent again: what became of the first one?
                         job = service.job(known)
@@ -98,6 +103,7 @@ def taker(fields: Fields, service: Service, waiting: WaitingRoom) -> Callable[..
             service.discard(job_id)
             _check_same(service.job(known), submission, resp)
         wished.granted(resp)
+        say(resp, taken.cache, again=known != job_id)
         if job is None:
             accepted(resp, known)
             return
@@ -158,6 +164,19 @@ def _read(
         return request
     order = request.order.model_copy(update={"request": fingerprint(req, form)})
     return replace(request, order=order, key=key)
+
+
+def _fleeting(request: Request) -> Request:
+    """The same request; where its result is the reply and nothing else, that is not kept for long.
+
+    Who can ask again (with a key, or for the job) finds it whole, even after a power failure.
+    """
+    delivery = request.order.delivery
+    elsewhere = request.output_path is not None or (delivery is not None and delivery.urls)
+    if delivery is None or elsewhere or request.background or request.key is not None:
+        return request
+    soon = delivery.model_copy(update={"fleeting": True})
+    return replace(request, order=request.order.model_copy(update={"delivery": soon}))
 
 
 def _submission(request: Request, endpoint: str, job_id: str) -> Submission:

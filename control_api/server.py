@@ -1,13 +1,14 @@
 """waitress with a guard in its parser: a request is refused at its header, before its body.
 
-Left alone, waitress stores the whole body of every request before the
-application sees it, sends `100 Continue` to a body that it will refuse, and
+Left alone, waitress stores the body of every request in files without names,
+which the application would have to copy, sends `100 Continue` to a body that it will refuse, and
 never cuts a client that drips a byte now and then. The guard leans on
 waitress' internals; `tests/control_api/test_server.py` has a test per line.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 import time
@@ -20,9 +21,11 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
+from control_api import uploads
+from control_api.bodies import FormBody, Sink, Spool
 from control_api.forms import MAX_TEXT
 from control_api.guard import OPEN_PATHS
 from control_api.mcp.door import MCP_PATH, body_limit
@@ -30,12 +33,13 @@ from control_api.scopes import Keys
 from control_api.wire import to_json
 
 if TYPE_CHECKING:
-    from control_api.ports import ApiSettings
+    from control_api.ports import ApiSettings, Uploads
     from control_api.routes import App
 
 THREADS = 88
 """Most of them wait and cost nothing; `rest.MAX_WAITING` and `events.MAX_STREAMS` leave some."""
-_IN_FLIGHT = 2 << 30  # bytes of all bodies that are being received or worked on
+_RECEIVE = 1 << 17  # bytes that are read from a connection at once
+_LEAST_FREE = 1 << 28  # bytes of disk that bodies on their way leave to the queue and the results
 _HEADER_SECONDS = 10.0
 _BODY_SECONDS = 20.0
 _BODY_BYTES_PER_SECOND = 16 << 10  # a body may take longer while it comes at least this fast
@@ -75,11 +79,36 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
         self.write(body)
 
 
+class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
+    """One request at work."""
+
+    _stays = False
+
+    def build_response_header(self) -> bytes:
+        """As waitress does, but an answer that can have no body does not end the connection.
+
+        RFC 9110 8.6 forbids such an answer a length, and waitress closes what has none.
+        """
+        asked = self.request.headers.get("CONNECTION", "").lower()
+        self._stays = self.version == "1.1" and asked != "close" and not self.has_body
+        try:
+            return bytes(super().build_response_header())
+        finally:
+            self._stays = False
+
+    def set_close_on_finish(self) -> None:
+        """End the connection after this answer."""
+        if not self._stays:
+            super().set_close_on_finish()
+
+
 class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     """One request while it arrives."""
 
     charge = 0
     body_limit = 0
+    may_put = False
+    body_rcv: Any = None
 
     def __init__(self, adj: Adjustments, channel: _Channel) -> None:
         super().__init__(adj)
@@ -103,10 +132,12 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
             self._deny(RequestEntityTooLarge(_too_large(self.body_limit)))
             return
         charge = self.content_length or (self.body_limit if self.chunked else 0)
-        if charge and self._channel.in_flight() + charge > _IN_FLIGHT:
-            self._deny(_Busy("too many uploads at once; try again"))
+        if charge and self._channel.in_flight() + charge > limits.room():
+            self._deny(_Busy("too many uploads at once for the disk; try again"))
             return
         self.charge = charge
+        if self.body_rcv is not None:
+            self.body_rcv.buf = limits.sink(self)
 
     def received(self, data: bytes) -> int:
         """Take bytes of the request; the number that was used."""
@@ -132,31 +163,42 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
         self.completed = True
         self.expect_continue = False
         self.connection_close = True
+        self.close()
         self.body_rcv = None
         self.content_length = self.charge = 0
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    task_class = _Task
     error_task_class = _JsonErrorTask
 
     def parser_class(self, adj: Adjustments) -> _Parser:
         return _Parser(adj, self)
 
     def in_flight(self) -> int:
-        """Bytes of bodies that all connections hold or have announced."""
+        """Bytes that all connections have announced and not sent yet."""
         return sum(
-            getattr(request, "charge", 0)
+            request.charge - request.body_bytes_received
             for channel in list(self.server.active_channels.values())
-            for request in [channel.request, *channel.requests]
-            if request is not None
+            if (request := channel.request) is not None and request.charge
         )
+
+    def handle_close(self) -> None:
+        """Forget what has arrived of a body that will never be whole."""
+        super().handle_close()
+        if self.request is not None:
+            self.request.close()
 
 
 class _Limits:
     """What a request may bring."""
 
-    def __init__(self, settings: ApiSettings, keys: Keys) -> None:
+    def __init__(
+        self, settings: ApiSettings, keys: Keys, spool: Path | None, partial: Uploads | None
+    ) -> None:
         self._keys = keys
+        self._spool = spool
+        self._uploads = partial
         #: A little more than the cap: the application names the field that is too large.
         self.upload = settings.max_upload_bytes + MAX_TEXT
         self.form = 2 * settings.max_upload_bytes + 2 * MAX_TEXT  # may hold two sounds
@@ -166,10 +208,25 @@ class _Limits:
     def may_enter(self, request: _Parser) -> bool:
         if request.path in OPEN_PATHS or request.command == "OPTIONS":
             return True
-        return self._keys.holder(request.headers.get("AUTHORIZATION", "")) is not None
+        holder = self._keys.holder(request.headers.get("AUTHORIZATION", ""))
+        request.may_put = holder is not None and holder.may("files")
+        return holder is not None
+
+    def room(self) -> int:
+        """Bytes that the disk has for bodies which have not arrived yet."""
+        return shutil.disk_usage(self._spool or tempfile.gettempdir()).free - _LEAST_FREE
+
+    def sink(self, request: _Parser) -> Sink:
+        """Where the body of a request goes."""
+        kind = request.headers.get("CONTENT_TYPE", "")
+        if self._uploads is not None and request.may_put and uploads.is_piece(request):
+            return uploads.piece(self._uploads, request)
+        if request.command == "POST" and kind.lower().startswith("multipart/form-data"):
+            return FormBody(kind, self._spool)
+        return Spool(self._spool)
 
     def body_limit(self, request: _Parser) -> int:
-        if request.command == "PUT":
+        if request.command == "PUT" or uploads.is_piece(request):
             return self.upload
         if request.path.rstrip("/") == MCP_PATH:
             return self.mcp
@@ -195,9 +252,16 @@ class Server:
     """A listening server: `run` serves until `close` is called from another thread."""
 
     def __init__(
-        self, app: App, settings: ApiSettings, host: str, port: int, keys: Keys | None = None
+        self,
+        app: App,
+        settings: ApiSettings,
+        host: str,
+        port: int,
+        keys: Keys | None = None,
+        spool: Path | None = None,
+        partial: Uploads | None = None,
     ) -> None:
-        limits = _Limits(settings, keys or Keys(settings.auth_token))
+        limits = _Limits(settings, keys or Keys(settings.auth_token), spool, partial)
         adjustments = Adjustments(
             host=host,
             port=port,
@@ -205,6 +269,7 @@ class Server:
             connection_limit=1000,
             asyncore_use_poll=True,
             channel_timeout=30,
+            recv_bytes=_RECEIVE,
             cleanup_interval=1,
             # Read on while a request is worked on: so a client that hangs up is noticed, and
             # the job that it waited for is cancelled.
@@ -268,6 +333,7 @@ def serve(
     *,
     spool: Path | None = None,
     keys: Keys | None = None,
+    partial: Uploads | None = None,
 ) -> Server:
     """Listen on an address; port 0 takes a free one.
 
@@ -279,14 +345,18 @@ def serve(
         spool: where bodies wait until they are read. Else the system's temporary
             folder, which may be small or in memory.
         keys: open it before a body is read; those that `create_app` was given.
+        partial: where the pieces of resumable uploads go while they arrive. Without,
+            they are taken as other bodies are, whole or not at all.
 
     Raises:
         OSError: the address cannot be taken.
     """
     if spool is not None:
-        spool.mkdir(parents=True, exist_ok=True)
-        tempfile.tempdir = str(spool)  # waitress has no option for it
-    return Server(app, settings, host, port, keys)
+        # What lies there is half of something: nobody else receives into this folder.
+        shutil.rmtree(spool, ignore_errors=True)
+        spool.mkdir(parents=True)
+        tempfile.tempdir = str(spool)  # for long answers; waitress has no option for it
+    return Server(app, settings, host, port, keys, spool, partial)
 
 
 def _too_large(limit: int) -> str:

@@ -35,12 +35,21 @@ class Shape:
     status: int = 200
     #: Type of the JSON body that it takes, or `bytes`.
     body: Any = None
+    #: Media type of a body that is `bytes`.
+    body_media: str = "application/octet-stream"
     #: Query parameters by name.
     query: Mapping[str, Any] = field(default_factory=dict)
+    #: Headers by name: those that it takes, and those that it answers with. One that it takes is
+    #: required unless it may be None.
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
     #: Statuses beside those that any route may have.
     errors: tuple[int, ...] = ()
     #: Of `bytes`.
     media: str = "*/*"
+    #: May answer with events of that JSON instead, or with nothing.
+    streams: bool = False
+    silent: bool = False
     #: Gives parts, and nothing to who has it.
     parts: bool = False
 
@@ -57,6 +66,17 @@ class Problem(TypedDict):
     step: NotRequired[Annotated[int, Field(description="The step of a chain, from 0.")]]
     job_id: NotRequired[Annotated[str, Field(description="The job that failed.")]]
     request_id: NotRequired[Annotated[str, Field(description="As in X-Request-Id.")]]
+
+
+class RpcMessage(TypedDict):
+    """One message of JSON-RPC 2.0, as the Model Context Protocol has it."""
+
+    jsonrpc: Literal["2.0"]
+    id: NotRequired[str | int | None]
+    method: NotRequired[Annotated[str, Field(description="As in `tools/call`.")]]
+    params: NotRequired[dict[str, Any]]
+    result: NotRequired[dict[str, Any]]
+    error: NotRequired[dict[str, Any]]
 
 
 class Submitted(TypedDict):
@@ -342,6 +362,7 @@ class JobObject(TypedDict):
     name: NotRequired[str]
     ops: NotRequired[list[str]]
     attempt: NotRequired[int]
+    recalled: NotRequired[Annotated[bool, Field(description="Its result was known before.")]]
     progress: NotRequired[float]
     step: NotRequired[str]
 
@@ -376,6 +397,23 @@ _COUNT = Annotated[int, Field(ge=1, le=1000, description="How many; default 10."
 #: Those that a job may have ended with.
 _OF_A_JOB = (400, 404, 409, 413, 415, 422, 507)
 
+_TUS = {"Tus-Resumable": Annotated[Literal["1.0.0"], Field(description="The protocol.")]}
+_BYTES = Annotated[int, Field(ge=0, lt=10**18)]
+_TUS_OF = {"Tus-Resumable": "The protocol."}
+_OFFSET_OF = _TUS_OF | {"Upload-Offset": "Bytes that the server has.", "Upload-Expires": "When."}
+_TUS_TELLS = _TUS_OF | {
+    "Tus-Version": "Versions of tus that it speaks.",
+    "Tus-Extension": "Extensions of tus that it knows.",
+    "Tus-Max-Size": "Bytes that one upload may have.",
+    "Tus-Checksum-Algorithm": "Algorithms of Upload-Checksum.",
+}
+_PIECE_HEADERS = {
+    "Upload-Offset": Annotated[_BYTES, Field(description="Where these bytes belong.")],
+    "Upload-Checksum": Annotated[
+        str | None, Field(description="Algorithm (sha1, sha256, md5) and base64 of the digest.")
+    ],
+}
+
 SHAPES: Mapping[str, Shape] = {
     "GET /healthz": Shape(Health),
     "GET /v1/engines": Shape(Engines),
@@ -395,6 +433,63 @@ SHAPES: Mapping[str, Shape] = {
     "GET /v1/files/{path}": Shape(bytes, errors=(400, 404, 416), parts=True),
     "HEAD /v1/files/{path}": Shape(None, errors=(400, 404, 416), parts=True),
     "DELETE /v1/files/{path}": Shape(DeletedFile, errors=(400, 404)),
+    "POST /v1/mcp": Shape(
+        RpcMessage,
+        body=RpcMessage,
+        headers={
+            "MCP-Protocol-Version": Annotated[
+                str | None, Field(description="The revision, as in 2026-07-28.")
+            ],
+        },
+        streams=True,
+        silent=True,
+        errors=(400, 404, 406, 413, 415, 421),
+    ),
+    "OPTIONS /v1/uploads": Shape(None, status=204, told=_TUS_TELLS),
+    "OPTIONS /v1/uploads/{upload_id}": Shape(None, status=204, told=_TUS_TELLS),
+    "POST /v1/uploads": Shape(
+        None,
+        status=201,
+        headers={
+            **_TUS,
+            "Upload-Length": Annotated[_BYTES, Field(description="Bytes of the whole file.")],
+            "Upload-Metadata": Annotated[
+                str, Field(description="`filename`, and base64 of its path in the staging area.")
+            ],
+        },
+        told=_OFFSET_OF | {"Location": "Where the bytes go."},
+        errors=(400, 412, 413, 507),
+    ),
+    "HEAD /v1/uploads/{upload_id}": Shape(
+        None,
+        headers=_TUS,
+        told=_OFFSET_OF | {"Upload-Length": "Bytes of the whole.", "Upload-Metadata": "As given."},
+        errors=(404, 412),
+    ),
+    "PATCH /v1/uploads/{upload_id}": Shape(
+        None,
+        status=204,
+        body=bytes,
+        body_media="application/offset+octet-stream",
+        headers=_TUS | _PIECE_HEADERS,
+        told=_OFFSET_OF,
+        errors=(400, 404, 409, 412, 413, 415, 423, 460, 507),
+    ),
+    "POST /v1/uploads/{upload_id}": Shape(
+        None,
+        status=204,
+        headers={
+            **_TUS,
+            "X-HTTP-Method-Override": Annotated[
+                Literal["PATCH", "DELETE", "HEAD"], Field(description="What is meant.")
+            ],
+        },
+        told=_OFFSET_OF,
+        errors=(400, 404, 409, 412, 413, 415, 423, 460, 507),
+    ),
+    "DELETE /v1/uploads/{upload_id}": Shape(
+        None, status=204, headers=_TUS, told=_TUS_OF, errors=(404, 412, 423)
+    ),
     "GET /v1/jobs": Shape(JobList, query={"status": _STATUS, **_PAGE}, errors=(400, 422)),
     "GET /v1/jobs/{job_id}/events": Shape(bytes, errors=(404,), media="text/event-stream"),
     "GET /v1/events": Shape(bytes, media="text/event-stream"),

@@ -12,6 +12,7 @@ from typing import Any
 import falcon
 from pydantic import Field
 
+from control_api.caching import as_cached
 from control_api.errors import UnknownPreset, error_of_job
 from control_api.fields import WAITING, Chain, Fields, fields_of
 from control_api.forms import Form, read_json
@@ -168,18 +169,20 @@ def batch_taker(service: Service, waiting: WaitingRoom) -> Callable[..., None]:
             for index, entry in enumerate(entries):
                 if is_gone():
                     break
-                results.append({"index": index, **_run_entry(entry, service, is_gone)})
+                results.append({"index": index, **_run_entry(entry, service, req, is_gone)})
         answer_json(resp, {"results": results})
 
     return on_post
 
 
-def _run_entry(entry: Any, service: Service, is_gone: Callable[[], bool]) -> dict[str, Any]:
+def _run_entry(
+    entry: Any, service: Service, req: falcon.Request, is_gone: Callable[[], bool]
+) -> dict[str, Any]:
     named = entry.get("op") if isinstance(entry, dict) else None
     told: dict[str, Any] = {"op": named if isinstance(named, str) else None}
     job_id = service.new_job_id()
     try:
-        submission = _entry_submission(entry, job_id, service)
+        submission = as_cached(_entry_submission(entry, job_id, service), req)
         service.submit(submission)
         job = service.wait(job_id, is_gone)
         if job.status != "completed":

@@ -43,6 +43,7 @@ def serve(settings: Settings) -> int:
             from daemon.client import Client
             from daemon.clock import SystemClock
             from daemon.folders import FolderManager
+            from daemon.jobs import ENDED
             from daemon.reader import JobReader
             from daemon.service import QueueService
             from daemon.tokens import TokenFile
@@ -61,13 +62,23 @@ def serve(settings: Settings) -> int:
         keys = Keys(settings.auth_token, named, now=SystemClock().now)
         door = Door(service, settings)
         app = create_app(service, settings, keys, door=door)
-        server = listen(app, settings, settings.host, settings.port, spool=spool, keys=keys)
+        server = listen(
+            app,
+            settings,
+            settings.host,
+            settings.port,
+            spool=spool,
+            keys=keys,
+            partial=service.uploads,
+        )
     except BaseException:
         dispatcher.stop(at_once=True)
         raise
+    service.answers.start()
     service.tidy_up()
-    service.deliverer.start(client.subscribe())
-    manager.start(client.subscribe())
+    # A thread is only woken for what it is about.
+    service.deliverer.start(client.subscribe(lambda one: one.webhook or one.state == "missed"))
+    manager.start(client.subscribe(lambda one: one.state in ENDED or one.state == "missed"))
     service.schedules.ticker.start()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,6 +100,8 @@ def serve(settings: Settings) -> int:
     manager.stop()
     server.close()
     service.deliverer.stop()
+    service.uploads.stop()
+    service.answers.stop()
     listening.join(10)
     door.close()
     withdraw(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import heapq
+import math
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -46,6 +47,7 @@ class Arrivals:
         *,
         local: bool,
         rescan_interval: float,
+        slowest: float | None = None,
     ) -> None:
         """Nothing is read yet.
 
@@ -54,26 +56,43 @@ class Arrivals:
             clock: the time.
             settle: the folder's wishes.
             local: leases tell the truth on its mount.
-            rescan_interval: seconds between two rescans.
+            rescan_interval: seconds between two rescans; infinite for none unless asked for.
+            slowest: seconds between two rescans when nothing has come for a while.
         """
         self._inbox = inbox
         self._clock = clock
         self._local = local
-        self._rescan_interval = rescan_interval
+        self._rescan_interval = self._pace = rescan_interval
+        self._slowest = rescan_interval if slowest is None else slowest
+        #: Unix seconds of the last rescan.
+        self.last_scan: float | None = None
         self._hints: deque[tuple[str, str]] = deque()
         self._settling: dict[str, Settling] = {}
         self._why: dict[str, str] = {}
         #: When to look at each, and the same as a heap (in which older entries are stale).
         self._due: dict[str, float] = {}
+        self._noticed = 0
         self._queue: list[tuple[float, str]] = []
         #: Files that stay where they are, as they were when that was found.
         self._left: dict[str, Stamp] = {}
         self._next_rescan = self._next_net = _BEFORE_ALL
+        if math.isinf(rescan_interval):
+            self._next_rescan = math.inf
         self.settle(settle)
 
     def settle(self, wishes: SettleText) -> None:
         """Other wishes of the folder; what had been left is looked at again."""
         patience = Patience(quiet=wishes.quiet)
+        if wishes.unknown is not None:
+            quiet = wishes.unknown
+            patience = replace(
+                patience,
+                unknown_local=quiet,
+                unknown_remote=quiet,
+                open_local=quiet,
+                open_fresh=quiet,
+                zeros_remote=quiet,
+            )
         if wishes.truncated_after is not None:
             after = wishes.truncated_after
             patience = replace(patience, truncated_local=after, truncated_remote=after)
@@ -96,6 +115,11 @@ class Arrivals:
     def first_waiting(self, most: int) -> list[tuple[str, str]]:
         """Some of them, and why each waits."""
         return [(path, self._why.get(path, "")) for path in islice(self._settling, most)]
+
+    @property
+    def folder_count(self) -> int:
+        """Directories that are looked through."""
+        return self._inbox.folder_count
 
     @property
     def left(self) -> int:
@@ -126,8 +150,14 @@ class Arrivals:
             self._inbox.look(folder, name, self._clock.now(), self._notice)
         if now >= self._next_rescan:
             everything = now >= self._next_net
+            before = self._noticed
             self._inbox.rescan(self._clock.now(), self._notice, everything=everything)
-            self._next_rescan = now + self._rescan_interval
+            self.last_scan = self._clock.now()
+            # On a share where nothing happens, nobody is asked every two seconds.
+            self._pace = min(1.5 * self._pace, self._slowest)
+            if self._noticed > before:
+                self._pace = self._rescan_interval
+            self._next_rescan = now + self._pace
             if everything:
                 self._next_net = now + _NET_SECONDS
         found: list[Arrived] = []
@@ -151,6 +181,7 @@ class Arrivals:
         return dict.fromkeys(self._hints.popleft() for _ in range(len(self._hints)))
 
     def _notice(self, path: str) -> None:
+        self._noticed += 1
         if path not in self._settling:
             self._settling[path] = Settling(self._patience)
         self._at(_BEFORE_ALL, path)
@@ -161,7 +192,7 @@ class Arrivals:
 
     def _look(self, path: str, now: float) -> Arrived | None:
         try:
-            reading = read_file(path, local=self._local)
+            reading = read_file(path, local=self._local, now=self._clock.now())
         except FileNotFoundError:
             self.gone(path)
             return None
@@ -193,6 +224,15 @@ class Arrivals:
         """It could not be taken; look at it again in `after` seconds."""
         self._settling.setdefault(path, Settling(self._patience))
         self._at(self._clock.monotonic() + after, path)
+
+    def hold(self, path: str, why: str) -> None:
+        """It is complete, and waits for others; it is looked at again when something happens."""
+        self._why[path] = why
+
+    def unchanged(self, path: str, stamp: Stamp) -> bool:
+        """True if it is as it was when it was found complete."""
+        settling = self._settling.get(path)
+        return settling is not None and settling.stamp == stamp
 
     def is_still(self, path: str, at: str) -> bool:
         """True if a file that has just been renamed to `at` is as complete as it was before."""

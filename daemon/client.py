@@ -11,7 +11,7 @@ import itertools
 import queue
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import asdict, dataclass
@@ -76,13 +76,15 @@ class News:
 class Subscription:
     """News of all jobs as they come. Iterate, or `get` with a timeout; close when done."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, wanted: Callable[[News], bool] | None = None) -> None:
         self._client = client
+        self._wanted = wanted
         self._news: queue.SimpleQueue[News | None] = queue.SimpleQueue()
 
     def put(self, news: News | None) -> None:
-        """Add one; None ends the iteration."""
-        self._news.put(news)
+        """Add one, if it is wanted; None ends the iteration."""
+        if news is None or self._wanted is None or self._wanted(news):
+            self._news.put(news)
 
     def get(self, timeout: float | None = None) -> News | None:
         """The next one; None when there is none in time, or the client was closed."""
@@ -267,9 +269,14 @@ class Client:
         """Have the dispatcher start nothing more, and end when what runs has ended."""
         self._request({"do": "drain"})
 
-    def subscribe(self) -> Subscription:
-        """Hear of every change of every job from now on, and of their progress."""
-        subscription = Subscription(self)
+    def subscribe(self, wanted: Callable[[News], bool] | None = None) -> Subscription:
+        """Hear of every change of every job from now on, and of their progress.
+
+        Args:
+            wanted: says of which news to hear; quick, as it is asked in the thread that
+                reads all answers. Without, of all.
+        """
+        subscription = Subscription(self, wanted)
         with self._lock:
             self._subscriptions.append(subscription)
         self._request({"do": "subscribe"})

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from daemon.execution import Context, Intent, Placement
+from daemon.execution import Intent, Placement, Promises
 from daemon.moves import fsync_folder, place
 from handlers.artifacts import File, FileCopy, Video
 from handlers.errors import StorageFailed, TooLarge
@@ -50,9 +50,21 @@ class Drafts:
     """The files of one job while they are written; on a failure none is left behind."""
 
     def __init__(
-        self, job: str, folder: Path, *, replace: bool, max_bytes: int | None = None
+        self,
+        job: str,
+        folder: Path,
+        *,
+        replace: bool,
+        max_bytes: int | None = None,
+        fleeting: bool = False,
     ) -> None:
-        """Files below `folder`; one larger than `max_bytes` is refused."""
+        """Files below `folder`; one larger than `max_bytes` is refused.
+
+        Args:
+            fleeting: nothing here has to outlast a power failure, and nobody else's files
+                lie there: no fsync, and no promise before the names are given.
+        """
+        self._fleeting = fleeting
         self._job = job
         self._folder = folder
         self._replace = replace
@@ -90,13 +102,15 @@ class Drafts:
         text = json.dumps(facts, indent=2, allow_nan=False, ensure_ascii=False)
         draft.part.write_text(text + "\n", encoding="utf-8")
 
-    def publish(self, context: Context, built: Built) -> dict[str, Any]:
+    def publish(self, context: Promises, built: Built) -> dict[str, Any]:
         """Promise and give the final names; the job's result.
 
         Raises:
             StorageFailed: a written file has disappeared.
             TooLarge: a written file is larger than may be delivered.
         """
+        if self._fleeting:
+            return self._put_down(built)
         placements = [self._settled(draft) for draft in self._drafts]
         while True:
             for draft, placement in zip(self._drafts, placements, strict=True):
@@ -113,13 +127,24 @@ class Drafts:
                 for draft, placement in zip(self._drafts, placements, strict=True)
             ]
 
+    def _put_down(self, built: Built) -> dict[str, Any]:
+        """Give the final names at once. An attempt that dies here is simply made again."""
+        for draft in self._drafts:
+            self._measure(draft, draft.part.stat())
+            os.replace(draft.part, draft.wanted)
+            draft.about["path"] = path_to_text(draft.wanted)
+        return built([draft.about for draft in self._drafts])
+
+    def _measure(self, draft: Draft, stat: os.stat_result) -> None:
+        if self._max_bytes is not None and stat.st_size > self._max_bytes:
+            raise TooLarge(f"the result has {stat.st_size} bytes; {self._max_bytes} may be staged")
+        draft.about["size"] = stat.st_size
+
     def _settled(self, draft: Draft) -> Placement:
         with draft.part.open("rb") as file:
             os.fsync(file.fileno())
             stat = os.fstat(file.fileno())
-        if self._max_bytes is not None and stat.st_size > self._max_bytes:
-            raise TooLarge(f"the result has {stat.st_size} bytes; {self._max_bytes} may be staged")
-        draft.about["size"] = stat.st_size
+        self._measure(draft, stat)
         while not draft.replace and self._is_taken(draft):
             draft.number += 1
         return _placement(draft, stat)

@@ -59,6 +59,10 @@ class DirectContext:
         """Nobody else hands out names here, and nobody resumes: nothing to record."""
         return ()
 
+    def first(self, _: str, *, take: bool = False) -> str | None:  # noqa: ARG002  # a name of the protocol
+        """A command does what it is told, however often."""
+        return None
+
 
 def main() -> int:
     """Serve the parent until it closes our input."""

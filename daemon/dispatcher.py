@@ -349,6 +349,9 @@ class Dispatcher:
                 self._save_progress_later()
             case "intend":
                 self._intend(worker, worker.pocket[0], message["intent"])
+            case "first":
+                earlier = self._queue.first(worker.pocket[0], message["key"], take=message["take"])
+                self._replies.append((worker, {"do": "intended", "earlier": earlier}))
             case _:
                 self._on_outcome(worker, message)
 

@@ -113,7 +113,18 @@ class HandOver(_Plain):
     finished: list[dict[str, Any]]
 
 
-class Context(Protocol):
+class Promises(Protocol):
+    """Whoever keeps final names apart."""
+
+    def intend(self, intent: Intent) -> Sequence[Path]:
+        """Make an intent durable, unless a final name is promised to another job.
+
+        Returns:
+            The final names that are taken; empty when the intent is committed.
+        """
+
+
+class Context(Promises, Protocol):
     """What a running job may ask of its worker."""
 
     #: The daemon's settings: limits that the runner holds a job to.
@@ -139,11 +150,15 @@ class Context(Protocol):
             Cancelled: somebody cancelled the job.
         """
 
-    def intend(self, intent: Intent) -> Sequence[Path]:
-        """Make an intent durable, unless a final name is promised to another job.
+    def first(self, key: str, *, take: bool = False) -> str | None:
+        """Ask whether the same sound was worked on in the same way before.
+
+        Args:
+            key: the sound and the work (`daemon.taking.twice.key_of`).
+            take: make it this job's, whoever has it.
 
         Returns:
-            The final names that are taken; empty when the intent is committed.
+            The job that did it or does it; None if it is this one now.
         """
 
 

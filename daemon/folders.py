@@ -229,6 +229,9 @@ class FolderManager:
         """Adopt what has changed on disk; a broken file leaves the older rules in force."""
         stamps = find_rule_files(self._settings)
         for file in [f for f in self._stamps if f not in stamps]:
+            known = self._folders.get(file)
+            if known is not None and known.away:
+                continue  # its mount took the rules along, and will bring them back
             del self._stamps[file]
             self._broken.pop(file, None)
             folder = self._folders.pop(file, None)
@@ -238,6 +241,9 @@ class FolderManager:
                 self._leaving.append(folder)
         for file, stamp in stamps.items():
             if self._stamps.get(file) != stamp:
+                known = self._folders.get(file)
+                if known is not None and known.away:
+                    continue  # whatever lies there now is about another disk
                 try:
                     self._adopt(file, self._read(file))
                 except RulesBroken as broken:

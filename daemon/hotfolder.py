@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -30,18 +31,23 @@ from daemon.mounts import Mount, mount_of
 from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove_empty
 from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_path, write_reason
 from daemon.rulefiles import ERROR_NAME, NAME
+from daemon.taking.roots import Root
+from daemon.taking.tickets import WithTickets
+from daemon.taking.together import together
+from daemon.taking.watching import Method, method_for
 from daemon.watch import Deaf, Ears, Inbox
 from handlers.errors import AudiollaError
 from rules.match import FileFacts
 from rules.model import FolderRules
 from rules.orders import Order, path_to_text
-from rules.plan import NoRuleMatches, plan, printable
+from rules.plan import NoRuleMatches, Plan, plan, printable
 
 log = logging.getLogger(__name__)
 
 BATCH: Final = 256
 """Files that are taken and submitted together: one commit of the queue for all of them."""
 _RECONCILE_SECONDS: Final = 10.0
+_SOON: Final = 0.5
 _SHOWN: Final = 20
 
 
@@ -70,9 +76,17 @@ class FolderStatus:
     root: Path
     file: Path
     rules: tuple[str, ...]
-    #: `events` or `rescan`, and the file system that decided it.
+    #: `events`, `poll` or `manual`, why, and the file system that decided it.
     method: str
+    why: str
     mount: str
+    #: Until a new file is noticed, at most, in words.
+    delay: str
+    #: Unix seconds of the last event and of the last look through the folder; None before.
+    last_event: float | None
+    last_scan: float | None
+    #: Folders that are watched: the inbox and those in it.
+    folders: int
     #: Files in the inbox that are not complete yet, and why the first of them wait.
     waiting: int
     waiting_for: tuple[tuple[str, str], ...]
@@ -89,10 +103,14 @@ class FolderStatus:
 
 @dataclass(frozen=True)
 class _Taken:
-    """A file that is in `processing`."""
+    """What is in `processing` for one job: a file, or those of a set."""
 
     job: str
-    rel: str
+    rels: tuple[str, ...]
+
+
+class _Disturbed(Exception):
+    """A file of a set is not as complete as it was."""
 
 
 class HotFolder:
@@ -131,29 +149,38 @@ class HotFolder:
         """
         self._rules = rules
         self._queue, self._ledger = queue, ledger
-        self._clock, self._new_id, self._wake = clock, new_id, wake
+        self._clock, self.new_id, self._wake = clock, new_id, wake
         self._rescan_interval = rescan_interval
         self._max_attempts = max_attempts
         self.mount = mount or mount_of(rules.root)
         # A share that is not mounted must not get stages in its empty mount point's place.
-        os.stat(rules.root)
+        self._root = Root(rules.root, self.mount, rules.stages.processing)
         for folder in rules.stages.all:
             folder.mkdir(parents=True, exist_ok=True)
-        self._listens = listen is not None and self.mount.local
+        self._method = self._chosen_method(rules, listens=listen is not None)
         inbox = Inbox(
             rules.root,
             recurse=rules.recurse,
             reserved=rules.reserved | {rules.root / NAME, rules.root / ERROR_NAME},
-            ears=listen(self.hint) if listen is not None and self._listens else Deaf(),
+            ears=listen(self.hint) if listen and self._method.kind == "events" else Deaf(),
         )
-        self._arrivals = Arrivals(
-            inbox, clock, rules.settle, local=self.mount.local, rescan_interval=rescan_interval
+        self.arrivals = Arrivals(
+            inbox,
+            clock,
+            rules.settle,
+            local=self.mount.local,
+            rescan_interval=self._method.every,
+            slowest=self._method.slowest,
         )
+        self._together = together(self)
+        if rules.taking.tickets:
+            self._together = WithTickets(self, rules.taking.tickets, self._together)
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []
         self._heard: deque[tuple[str, State]] = deque()
         self._next_reconcile = float("-inf")
+        self._last_event: float | None = None
         self._recovered = self._retired = False
         self._taken = self._failed = 0
         #: What came before this (Unix seconds) is not held back any more.
@@ -165,24 +192,24 @@ class HotFolder:
         """The rules in force."""
         return self._rules
 
+    def _chosen_method(self, rules: FolderRules, *, listens: bool) -> Method:
+        return method_for(
+            rules.taking.watch, self.mount, rescan_interval=self._rescan_interval, events=listens
+        )
+
     def adopt(self, rules: FolderRules) -> bool:
         """Put other rules in force; False if they move the folder or a stage: start anew then."""
-        old = self._rules
-        if (rules.root, rules.stages, rules.recurse, rules.reserved) != (
-            old.root,
-            old.stages,
-            old.recurse,
-            old.reserved,
-        ):
+        if _footing(rules) != _footing(self._rules):
             return False
         self._rules = rules
-        self._arrivals.settle(rules.settle)
+        self.arrivals.settle(rules.settle)
         return True
 
     # -- the outside world -----------------------------------------------------------------------
     def hint(self, folder: str, name: str) -> None:
         """Something happened to a name in a folder. Any thread may say so."""
-        self._arrivals.hint(folder, name)
+        self._last_event = self._clock.now()
+        self.arrivals.hint(folder, name)
         self._wake()
 
     def heard(self, job: str, state: State) -> None:
@@ -192,7 +219,7 @@ class HotFolder:
 
     def rescan_soon(self, *, everything: bool = False) -> None:
         """Look through the folder in the next turn; `everything` trusts no modification time."""
-        self._arrivals.rescan_soon(everything=everything)
+        self.arrivals.rescan_soon(everything=everything)
 
     def let_go(self, until: float) -> None:
         """Hold back nothing that came before `until` (Unix seconds)."""
@@ -206,7 +233,12 @@ class HotFolder:
     def retire(self) -> None:
         """Take nothing more; only clear up after the jobs in hand."""
         self._retired = True
-        self._arrivals.close()
+        self.arrivals.close()
+
+    @property
+    def away(self) -> bool:
+        """True while the folder has vanished together with the mount it lay on."""
+        return self._root.is_away()
 
     @property
     def busy(self) -> bool:
@@ -216,18 +248,25 @@ class HotFolder:
     def status(self) -> FolderStatus:
         """How things stand."""
         rules = self._rules
-        shown = self._arrivals.first_waiting(_SHOWN)
+        for rel, why in islice(self._together.waiting() if self._together else (), _SHOWN):
+            self.arrivals.hold(self.path(rel), why)
+        shown = self.arrivals.first_waiting(_SHOWN)
         return FolderStatus(
             name=rules.name,
             root=rules.root,
             file=rules.file,
             rules=tuple(rule.name for rule in rules.rules),
-            method="events" if self._listens else "rescan",
+            method=self._method.kind,
+            why=self._method.why,
             mount=self.mount.kind,
-            waiting=self._arrivals.waiting,
+            delay=self._method.delay,
+            last_event=self._last_event,
+            last_scan=self.arrivals.last_scan,
+            folders=self.arrivals.folder_count,
+            waiting=self.arrivals.waiting,
             waiting_for=tuple((printable(self._rel(path)), why) for path, why in shown),
             processing=len(self._in_hand),
-            left=self._arrivals.left,
+            left=self.arrivals.left,
             taken=self._taken,
             failed=self._failed,
             problem=self.problem,
@@ -235,7 +274,7 @@ class HotFolder:
 
     def close(self) -> None:
         """Stop listening. What is in `processing` stays there for the next start."""
-        self._arrivals.close()
+        self.arrivals.close()
 
     # -- one turn --------------------------------------------------------------------------------
     def turn(self) -> float:
@@ -245,12 +284,14 @@ class HotFolder:
         rescan; nothing is forgotten.
         """
         try:
+            if self._root.returned():
+                self.arrivals.rescan_soon(everything=True)
             if not self._recovered:
                 self._recover()
             self._clear_up()
             self._send()
             if not self._retired:
-                self._take(self._arrivals.complete(BATCH))
+                self._take(self.arrivals.complete(BATCH))
         except (OSError, AudiollaError) as wrong:
             self._pause(wrong)
             return self._clock.monotonic() + self._rescan_interval
@@ -259,7 +300,8 @@ class HotFolder:
             self.problem = ""
         if self._retired:
             return self._next_reconcile
-        return min(self._arrivals.next_due, self._next_reconcile)
+        due = min(self.arrivals.next_due, self._next_reconcile)
+        return due if self._together is None else min(due, self._together.next_due)
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)
@@ -279,8 +321,10 @@ class HotFolder:
                     self._take_one(arrived)
                 except OSError:
                     for later in complete[number:]:
-                        self._arrivals.again(later.path)
+                        self.arrivals.again(later.path)
                     raise
+            if self._together is not None:
+                self._together.turn()
         finally:
             self._commit()
 
@@ -290,52 +334,90 @@ class HotFolder:
             before = os.lstat(path)
             if arrived.truncated and self._rules.settle.truncated == "fail":
                 error = f"{arrived.truncated}; it was probably cut off on its way"
-                self._refuse(path, "Truncated", error)
+                self.refuse(path, "Truncated", error)
                 return
-            job = self._new_id()
             rel = self._rel(path)
+            if self._together is not None and self._together.waits(path, rel):
+                return
+            job = self.new_id()
             at = self._rules.stages.processing / job / rel
             new = self._job(job, rel, before.st_size, at)
             os.makedirs(at.parent)
             move(Path(path), at, durable=False)
         except NoRuleMatches as nothing:
             if self._rules.no_match == "leave":
-                self._arrivals.leave(path, stamp_at(path))
+                self.arrivals.leave(path, stamp_at(path))
             else:
-                self._refuse(path, nothing.kind, nothing.detail)
+                self.refuse(path, nothing.kind, nothing.detail)
             return
         except FileNotFoundError:
             if os.path.lexists(path):
                 raise  # it is `processing` that is missing
-            self._arrivals.gone(path)
+            self.arrivals.gone(path)
             return
         # Under its new name nobody opens it any more, so this second look is the last word.
         # (A copy on another file system is nobody else's in any case.)
         same_disk = os.lstat(at).st_dev == before.st_dev
-        if same_disk and not self._arrivals.is_still(path, os.fspath(at)):
+        if same_disk and not self.arrivals.is_still(path, os.fspath(at)):
             self._give_back(at, path)
             return
-        self._arrivals.gone(path)
+        self.arrivals.gone(path)
         self._unsent.append(new)
-        self._in_hand[job] = _Taken(job, rel)
+        self._in_hand[job] = _Taken(job, (rel,))
         self._taken += 1
+
+    def take_together(
+        self, new: NewJob, rels: tuple[str, ...], disturbed: Callable[[str], None]
+    ) -> bool:
+        """Move files to one home in `processing`, or none of them.
+
+        Returns:
+            False when one was not as complete as it was; `disturbed` is told of each.
+        """
+        home = self._rules.stages.processing / new.id
+        moved: list[str] = []
+        try:
+            for rel in rels:
+                path, at = self.path(rel), home / rel
+                os.makedirs(at.parent, exist_ok=True)
+                device = os.lstat(path).st_dev
+                move(Path(path), at, durable=False)
+                moved.append(rel)
+                if os.lstat(at).st_dev == device and not self.arrivals.is_still(path, str(at)):
+                    raise _Disturbed
+        except (OSError, _Disturbed) as wrong:
+            for rel in moved:
+                disturbed(rel)
+                self._give_back(home / rel, self.path(rel))
+            if isinstance(wrong, OSError) and not isinstance(wrong, FileNotFoundError):
+                raise
+            return False
+        for rel in rels:
+            self.arrivals.gone(self.path(rel))
+        self._unsent.append(new)
+        self._in_hand[new.id] = _Taken(new.id, rels)
+        self._taken += len(rels)
+        return True
 
     def _give_back(self, at: Path, path: str) -> None:
         """Somebody opened the file in the moment before it was taken."""
         put = move_numbered(at, Path(path), durable=False)
         remove_empty(at.parent, self._rules.stages.processing)
-        self._arrivals.gone(path)
-        self._arrivals.again(os.fspath(put), 0.1)
+        self.arrivals.gone(path)
+        self.arrivals.again(os.fspath(put), 0.1)
 
     def _job(self, job: str, rel: str, size: int, at: Path) -> NewJob:
+        return self.new_job(job, rel, size, plan(self._rules, FileFacts(rel, size), at))
+
+    def new_job(self, job: str, name: str, size: int, planned: Plan) -> NewJob:
+        """The job for what was planned; `size` is that of all its files."""
         rules = self._rules
-        planned = plan(rules, FileFacts(rel, size), at)
         return NewJob(
             id=job,
             order=planned.order.model_dump_json(exclude_defaults=True),
             source="folder",
             endpoint=f"{rules.name}/{planned.rule}" if planned.rule else rules.name,
-            input_name=printable(rel),
+            input_name=printable(name),
             lane=planned.lane,
             priority=rules.priority,
             share=f"folder:{rules.name}",
@@ -351,7 +433,9 @@ class HotFolder:
         if not self._unsent:
             return
         processing = self._rules.stages.processing
-        fsync_folders({self._file(self._in_hand[new.id]).parent for new in self._unsent})
+        fsync_folders(
+            {file.parent for new in self._unsent for _, file in self._files(self._in_hand[new.id])}
+        )
         fsync_folders({processing})
         self._send()
 
@@ -397,28 +481,29 @@ class HotFolder:
             record = None if state == "completed" else self._ledger.job(job)
             if state != "completed" and (record is None or record.state != state):
                 continue  # retried or deleted meanwhile
-            file = self._file(taken)
-            if os.path.lexists(file):
-                self._put_away(taken, file, record)
-            else:
-                log.warning("%s: %s is not in processing any more", self._rules.name, file)
-            remove_empty(file.parent, self._rules.stages.processing)
+            for rel, file in self._files(taken):
+                if os.path.lexists(file):
+                    self._put_away(rel, file, record)
+                elif len(taken.rels) == 1:
+                    self._root.returned()  # raises if it is only its mount that is away
+                    log.warning("%s: %s is not in processing any more", self._rules.name, file)
+                remove_empty(file.parent, self._rules.stages.processing)
             del self._in_hand[job]
 
-    def _put_away(self, taken: _Taken, file: Path, failed: Job | None) -> None:
+    def _put_away(self, rel: str, file: Path, failed: Job | None) -> None:
         if failed is None:
-            move_numbered(file, self._rules.stages.done / taken.rel, durable=False)
-            self._forget_reason(taken.rel)
+            move_numbered(file, self._rules.stages.done / rel, durable=False)
+            self._forget_reason(rel)
         elif failed.error_kind == NoRuleMatches.__name__ and self._rules.no_match == "leave":
-            put = move_numbered(file, self._rules.root / taken.rel, durable=False)
-            self._arrivals.leave(os.fspath(put), stamp_at(put))
+            put = move_numbered(file, self._rules.root / rel, durable=False)
+            self.arrivals.leave(os.fspath(put), stamp_at(put))
         else:
-            self._put_into_failed(file, taken.rel, reason_of(failed))
+            self._put_into_failed(file, rel, reason_of(failed))
 
-    def _refuse(self, path: str, kind: str, error: str) -> None:
+    def refuse(self, path: str, kind: str, error: str) -> None:
         """To `failed` without a job."""
         self._put_into_failed(Path(path), self._rel(path), {"kind": kind, "error": error})
-        self._arrivals.gone(path)
+        self.arrivals.gone(path)
 
     def _put_into_failed(self, file: Path, rel: str, reason: dict[str, Any]) -> None:
         wanted = self._rules.stages.failed / rel
@@ -452,13 +537,16 @@ class HotFolder:
         Returns:
             False when the file is not in `failed` any more.
         """
-        rel = _rel_of(record)
-        place = None if rel is None else place_of(self._rules.stages.failed / rel, record.id)
-        if rel is None or place is None:
+        rels = _rels_of(record)
+        failed = self._rules.stages.failed
+        found = {rel: place_of(failed / rel, record.id) for rel in rels}
+        places = {rel: place for rel, place in found.items() if place is not None}
+        if not rels or len(places) < len(rels):
             return False
-        taken = _Taken(record.id, rel)
-        move(place, self._file(taken))
-        reason_path(place).unlink(missing_ok=True)
+        taken = _Taken(record.id, rels)
+        for rel, file in self._files(taken):
+            move(places[rel], file)
+            reason_path(places[rel]).unlink(missing_ok=True)
         self._in_hand[record.id] = taken
         return True
 
@@ -470,49 +558,71 @@ class HotFolder:
             homes = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
         states = self._ledger.known(homes)
         for job in homes:
-            rel = _only_file(processing / job)
-            if rel is None:
+            rels = _files_of(processing / job)
+            if not rels:
                 _remove_empty_tree(processing / job)
             elif job in states:
-                self._in_hand[job] = _Taken(job, rel)
+                self._in_hand[job] = _Taken(job, rels)
             else:
-                self._resume(_Taken(job, rel))
+                self._resume(_Taken(job, rels))
         self._recovered = True
         if self._in_hand:
             log.info("%s: %d files were in processing", self._rules.name, len(self._in_hand))
 
     def _resume(self, taken: _Taken) -> None:
         """A file in `processing` that the queue does not know: submit it under its id."""
-        file = self._file(taken)
+        (rel, file), *more = self._files(taken)
+        if more or self._together is not None:
+            # It may be a part of what belongs together, which is found anew.
+            for back, there in self._files(taken):
+                if os.path.lexists(there):
+                    move_numbered(there, self._rules.root / back, durable=False)
+            _remove_empty_tree(self._rules.stages.processing / taken.job)
+            return
         try:
-            new = self._job(taken.job, taken.rel, file.lstat().st_size, file)
+            new = self._job(taken.job, rel, file.lstat().st_size, file)
         except FileNotFoundError:
             _remove_empty_tree(self._rules.stages.processing / taken.job)
         except NoRuleMatches as nothing:
             # The rules have changed since it was taken.
-            self._put_into_failed(file, taken.rel, {"kind": nothing.kind, "error": nothing.detail})
+            self._put_into_failed(file, rel, {"kind": nothing.kind, "error": nothing.detail})
             remove_empty(file.parent, self._rules.stages.processing)
         else:
             self._in_hand[taken.job] = taken
             self._unsent.append(new)
 
-    def _file(self, taken: _Taken) -> Path:
-        return self._rules.stages.processing / taken.job / taken.rel
+    def _files(self, taken: _Taken) -> list[tuple[str, Path]]:
+        home = self._rules.stages.processing / taken.job
+        return [(rel, home / rel) for rel in taken.rels]
+
+    def now(self) -> float:
+        """Seconds of a clock that only runs forward."""
+        return self._clock.monotonic()
+
+    def path(self, rel: str) -> str:
+        """Where a file of the inbox lies, by its path below it."""
+        return os.fspath(self._rules.root / rel)
 
     def _rel(self, path: str) -> str:
         return path[len(os.fspath(self._rules.root)) + 1 :]
 
 
-def _rel_of(record: Job) -> str | None:
-    """Path below the hot folder of a job's file: its place in `processing` has it."""
+def _footing(rules: FolderRules) -> tuple[object, ...]:
+    """What a running folder stands on: it cannot change under it."""
+    return rules.root, rules.stages, rules.recurse, rules.reserved, rules.taking
+
+
+def _rels_of(record: Job) -> tuple[str, ...]:
+    """Paths below the hot folder of a job's files: their places in `processing` have them."""
     order = Order.model_validate_json(record.order)
     steps = [*order.steps, *(step for choice in order.choose for step in choice.steps)]
     refs = [item.sound for step in steps for items in step.items.values() for item in items]
-    for ref in (order.sound, *refs):
-        if ref is not None and record.id in ref.path.parts:
-            parts = ref.path.parts
-            return os.path.join(*parts[parts.index(record.id) + 1 :])
-    return None
+    found = {
+        os.path.join(*ref.path.parts[ref.path.parts.index(record.id) + 1 :]): None
+        for ref in (order.sound, *order.members, *refs)
+        if ref is not None and record.id in ref.path.parts
+    }
+    return tuple(found)
 
 
 def _remove_empty_tree(home: Path) -> None:
@@ -521,12 +631,13 @@ def _remove_empty_tree(home: Path) -> None:
             os.rmdir(folder)
 
 
-def _only_file(home: Path) -> str | None:
+def _files_of(home: Path) -> tuple[str, ...]:
+    found: list[str] = []
     for folder, _, names in os.walk(home):
         for name in sorted(names):
             if name.startswith(PART_PREFIX):
                 # A copy from another file system that a crash cut short; its source is still there.
                 os.unlink(os.path.join(folder, name))
                 continue
-            return os.path.relpath(os.path.join(folder, name), home)
-    return None
+            found.append(os.path.relpath(os.path.join(folder, name), home))
+    return tuple(found)

@@ -31,6 +31,7 @@ FORGOTTEN_SOURCES: Final[tuple[Source, ...]] = ("rest", "mcp", "cli")
 
 MOVES: Final[Mapping[tuple[State, State], str]] = {
     ("pending", "running"): "A worker takes it.",
+    ("pending", "completed"): "Its result was known when it was submitted.",
     ("pending", "cancelled"): "Somebody cancels it before a worker takes it.",
     ("running", "completed"): "Its worker reports the result.",
     ("running", "failed"): "Its fault will not pass, or was tried too often.",
@@ -125,6 +126,8 @@ class NewJob:
     #: `execution.Errands` as JSON: what is fetched before it and sent after it. Kept apart from
     #: the order, because URLs may hold secrets: forgotten when the job has completed.
     errands: str | None = None
+    #: Its result as JSON, where it is known: no worker runs it, it is completed at once.
+    result: str | None = None
 
     def __post_init__(self) -> None:
         if self.lane not in LANES:

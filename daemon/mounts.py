@@ -36,6 +36,7 @@ _REMOTE = frozenset(
     )
 )
 _TABLE = Path("/proc/self/mountinfo")
+_WANTED = Path("/etc/fstab")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,36 @@ def mount_of(path: Path, table: str | None = None) -> Mount:
         if len(point) >= len(best.point) and _lies_under(real, point):
             best = Mount(point, right.split()[0])
     return best
+
+
+def missing_mount(path: Path, table: str | None = None, wanted: str | None = None) -> str:
+    """The mount point above a path that /etc/fstab names and that nothing is mounted on.
+
+    What is made there would lie in the empty mount point, and be covered by the share later.
+
+    Args:
+        path: it need not exist.
+        table: as for `mount_of`.
+        wanted: text in the format of fstab(5); default this machine's own.
+
+    Returns:
+        The point; empty if there is none.
+    """
+    if wanted is None:
+        try:
+            wanted = _WANTED.read_text(errors="surrogateescape")
+        except OSError:
+            return ""
+    real = os.path.realpath(path)
+    mounted = mount_of(path, table).point
+    for line in wanted.splitlines():
+        fields = line.split()
+        if len(fields) < 3 or fields[0].startswith("#"):
+            continue
+        point = _unescaped(fields[1]).rstrip("/")
+        if point.startswith("/") and _lies_under(real, point) and not _lies_under(mounted, point):
+            return point
+    return ""
 
 
 def _lies_under(path: str, point: str) -> bool:

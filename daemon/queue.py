@@ -134,11 +134,26 @@ class Queue:
         rows = [self._row(job, now) for job in new]
         self._store.insert(rows)
         for job, row in zip(new, rows, strict=True):
-            if row["_not_before"] is None:
+            if job.result is not None:
+                pass
+            elif row["_not_before"] is None:
                 self._ready[job.lane].add(job.group)
             else:
                 self.has_delayed = True
             self._tell(row["_seq"], job.id, "pending", 0, text="submitted", at=now)
+            if job.result is not None:
+                self._complete_known(row["_seq"], job, job.result, now)
+
+    def _complete_known(self, seq: int, job: NewJob, result: str, now: float) -> None:
+        """End a job whose result came with it, in the turn that adds it."""
+        row = {"_seq": seq, "_completed": now, "_started": now, "_result": result}
+        self._store.change("complete", row)
+        self.ended.append(job.id)
+        if job.webhook_url is not None:
+            self.outbox.announce(job.id, job.webhook_url)
+        text = "its result was known"
+        hooked = job.webhook_url is not None
+        self._tell(seq, job.id, "completed", 0, text=text, at=now, webhook=hooked)
 
     def _row(self, job: NewJob, now: float) -> dict[str, Any]:
         if job.group_limit:
@@ -268,6 +283,29 @@ class Queue:
             held.intent = orjson.dumps(intent).decode()
             self._store.change("intend", {"_seq": held.seq, "_intent": held.intent})
         return taken
+
+    def first(self, held: Held, key: str, *, take: bool) -> str | None:
+        """The job that did, or does, what this key stands for; None if it is this one now.
+
+        Args:
+            held: the job that asks.
+            key: a sound and the work on it (`daemon.taking.twice.key_of`).
+            take: make it this job's, whoever has it.
+        """
+        earlier = self._store.sound(key)
+        if earlier == held.id:
+            return None
+        row = {"_key": key, "_job": held.id}
+        if earlier is None:
+            self._store.change("keep_sound", row)
+            return None
+        if not take:
+            # One that failed, or that was deleted, has not done it.
+            known = self._store.job(earlier)
+            if known is not None and known.state not in ("failed", "cancelled"):
+                return earlier
+        self._store.change("hand_sound", row)
+        return None
 
     def _promise(self, job: str, intent: dict[str, Any]) -> None:
         for place in intent["placements"]:

@@ -38,6 +38,12 @@ class JobReader:
             row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).first()
         return None if row is None else job_of(row._mapping)
 
+    def has_key(self, idempotency_key: str) -> bool:
+        """True when some job has this idempotency key."""
+        query = sa.select(jobs.c.seq).where(schema.KEYED, jobs.c.idempotency_key == idempotency_key)
+        with self._engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
     def jobs(
         self,
         status: State | None = None,

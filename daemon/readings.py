@@ -7,18 +7,27 @@ import fcntl
 import os
 import signal
 import stat
+from typing import Final
 
 from daemon.settle import Reading
 from handlers.codecs.complete import completeness
 
+_SAMPLE: Final = 4096
+_SAMPLES: Final = 64
+_BLOCK: Final = 512
+"""What `st_blocks` counts in, whatever the file system's own blocks are."""
 
-def read_file(path: str, *, local: bool, inside: bool = True) -> Reading | None:
+
+def read_file(
+    path: str, *, local: bool, inside: bool = True, now: float | None = None
+) -> Reading | None:
     """One look at a file; None if it is not a plain file.
 
     Args:
         path: links are not followed, and a FIFO does not block.
         local: leases tell the truth on its mount.
         inside: ask its container, too (unless somebody is writing it).
+        now: Unix seconds, to tell how long ago it was written.
 
     Raises:
         OSError: it cannot be opened.
@@ -29,10 +38,56 @@ def read_file(path: str, *, local: bool, inside: bool = True) -> Reading | None:
         told = os.fstat(handle)
         if not stat.S_ISREG(told.st_mode):
             return None
-        container = completeness(handle) if inside and leased is not False else None
-        return Reading(*stamp_of(told), container, leased)
+        stamp = stamp_of(told)
+        if not inside or leased is False:
+            return Reading(*stamp, leased=leased)
+        container = completeness(handle)
+        if leased:
+            age = None if now is None else now - told.st_mtime
+            return Reading(
+                *stamp, container, leased, hollow=_ends_in_a_hole(handle, told.st_size), age=age
+            )
+        front = written_front(handle, told.st_size)
+        # Only zeros may have been left out; and where they are, a server that packs files tells
+        # the same of silence.
+        hollow = front < told.st_size and told.st_blocks * _BLOCK < told.st_size - _SAMPLE
+        return Reading(*stamp, container, leased, front, hollow)
     finally:
         os.close(handle)
+
+
+def written_front(handle: int, size: int) -> int:
+    """How far a file that is written from its beginning has come, by samples of its content.
+
+    Returns:
+        `size` if there is anything in its last page (who makes room first writes whole pages, in
+        order); else the end of the last of 64 samples that has something in it.
+    """
+    at = max(0, size - 1) // _SAMPLE * _SAMPLE
+    if _holds_something(handle, at):
+        return size
+    apart = max(1, size // _SAMPLES // _SAMPLE) * _SAMPLE
+    while at:
+        at = max(0, at - apart)
+        if _holds_something(handle, at):
+            return at + _SAMPLE
+    return 0
+
+
+def _holds_something(handle: int, at: int) -> bool:
+    sample = os.pread(handle, _SAMPLE, at)
+    return sample.count(0) < len(sample)
+
+
+def _ends_in_a_hole(handle: int, size: int) -> bool:
+    """True when the last byte was never written: the size alone was set."""
+    if not size:
+        return False
+    try:
+        os.lseek(handle, size - 1, os.SEEK_DATA)
+    except OSError as wrong:
+        return wrong.errno == errno.ENXIO
+    return False
 
 
 def stamp_of(told: os.stat_result) -> tuple[int, int, int]:

@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import os
 import secrets
+import threading
 from collections import OrderedDict
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ class Recalled:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The facts kept under this key (hexadecimal)."""
-        path = self._path(key)
+        path = self.path(key)
         try:
             facts: dict[str, Any] = orjson.loads(path.read_bytes())
             os.utime(path)
@@ -49,7 +51,7 @@ class Recalled:
         data = orjson.dumps(facts)
         if len(data) > self._room:
             return
-        path = self._path(key)
+        path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{secrets.token_hex(8)}")
         draft.write_bytes(data)
@@ -70,6 +72,10 @@ class Recalled:
                     forgotten += 1
         return forgotten
 
+    def path(self, key: str) -> Path:
+        """Where facts lie."""
+        return self._folder / key[:2] / key[2:]
+
     def _make_room(self, folder: Path) -> None:
         with os.scandir(folder) as entries:
             found = [(e.stat().st_mtime_ns, e.stat().st_size, e.path) for e in entries]
@@ -80,28 +86,40 @@ class Recalled:
             Path(path).unlink(missing_ok=True)
             size -= length
 
-    def _path(self, key: str) -> Path:
-        return self._folder / key[:2] / key[2:]
-
 
 _hashes: OrderedDict[tuple[int, int, int, int], str] = OrderedDict()
+_hashing = threading.Lock()
 
 
 def content_of(path: Path) -> str:
-    """Names a file's content: its BLAKE2b hash, remembered as long as the file stays as it is.
+    """Names a file's content: its SHA-256, remembered as long as the file stays as it is.
 
     Raises:
         NoSuchFile: it is not there any more.
     """
     try:
         with path.open("rb") as file:
-            stat = os.fstat(file.fileno())
-            seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-            if seen not in _hashes:
-                _hashes[seen] = hashlib.file_digest(file, "blake2b").hexdigest()
+            return content_of_open(file)
     except FileNotFoundError:
         raise NoSuchFile(f"{path.name} is not there any more") from None
-    _hashes.move_to_end(seen)
-    if len(_hashes) > _HASHES:
-        _hashes.popitem(last=False)
-    return _hashes[seen]
+
+
+def content_of_open(file: BufferedReader) -> str:
+    """Names the content of an open file, as `content_of` does."""
+    seen = identity_of(os.fstat(file.fileno()))
+    with _hashing:
+        known = _hashes.get(seen)
+    if known is None:
+        file.seek(0)
+        known = hashlib.file_digest(file, "sha256").hexdigest()
+    with _hashing:
+        _hashes[seen] = known
+        _hashes.move_to_end(seen)
+        if len(_hashes) > _HASHES:
+            _hashes.popitem(last=False)
+    return known
+
+
+def identity_of(stat: os.stat_result) -> tuple[int, int, int, int]:
+    """Another one as soon as a file may hold something else."""
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,9 @@ from daemon.delivery import Draft, Drafts, publish
 from daemon.execution import CHORE, Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from daemon.settings import Settings
+from daemon.taking.again import linked
+from daemon.taking.fitting import check_fit
+from daemon.taking.twice import key_of, samples_of, told
 from handlers import chain
 from handlers.artifacts import (
     Blocks,
@@ -33,6 +37,7 @@ from handlers.artifacts import (
     NamedFile,
     Png,
     SoundItem,
+    SourceFacts,
     Svg,
     TextFile,
     Video,
@@ -58,7 +63,7 @@ from handlers.smf.clock import duration as midi_seconds
 from handlers.soundfonts import shelf as soundfonts
 from rules.match import SoundFacts
 from rules.names import render, with_extension
-from rules.orders import Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.orders import Delivery, ItemRef, Once, Order, SoundRef, StepOrder
 from rules.plan import asked, resolve
 
 _ROLES = {
@@ -131,6 +136,14 @@ class _Attempt:
                 carried=claim.carried,
                 finished=claim.finished,
             )
+        if order.fit and here == 0 and claim.carried is None:
+            check_fit([self._open(ref) for ref in order.members])
+        if order.once is not None and here == 0 and claim.carried is None:
+            again = self._again(order, order.once, source, midi)
+            if again is not None:
+                return _done(claim, again)
+        if order.tags and source is not None and source.facts is not None:
+            source.facts = _tagged(source.facts, order.tags)
         sound = None if order.sound is None else source
         if claim.carried is not None:
             sound = scratch.get(claim.carried, source.facts if source else None)
@@ -172,6 +185,33 @@ class _Attempt:
             finished = story.keep(self.context)
             return HandOver(next_step=stop, lane=lane, carried=carried, finished=finished)
         return _done(claim, self._deliver(source, midi, outcome, story, before, monitor))
+
+    def _again(
+        self, order: Order, once: Once, source: Blocks | None, midi: Midi | None
+    ) -> dict[str, Any] | None:
+        """The result for a sound that was worked on in the same way before; None for a new one."""
+        if midi is not None:
+            samples = f"midi {content_of(once.sound.path)}"
+        else:
+            samples = samples_of(source or self._open(once.sound))
+        key = key_of(order, once, samples)
+        earlier = self.context.first(key)
+        if earlier is None or once.policy == "skip" or order.delivery is None:
+            return None if earlier is None else told(earlier)
+        delivery = order.delivery
+
+        def names(result: Mapping[str, Any]) -> _Names:
+            story = _Story()
+            story.reports = [
+                chain.StepReport(step["step"], step["op"], step["params"], step["result"])
+                for step in result["steps"]
+            ]
+            return _Names(order, delivery, self.claim.id, source or midi, story)
+
+        result = linked(earlier, self.claim.id, delivery, self.context, names)
+        if result is None:
+            self.context.first(key, take=True)
+        return result
 
     # -- opening ---------------------------------------------------------------------------
     def _source(self, order: Order) -> tuple[Blocks | None, Midi | None]:
@@ -262,6 +302,7 @@ class _Attempt:
             delivery.folder,
             replace=delivery.conflict == "replace",
             max_bytes=delivery.max_bytes,
+            fleeting=delivery.fleeting,
         ) as drafts:
             if wants_sound:
                 writing = _Writing(self.context, names, story, monitor)
@@ -627,6 +668,13 @@ def _facts(order: Order, source: Blocks | None, midi: Midi | None) -> SoundFacts
 def _length(source: Blocks | Midi) -> float:
     """Seconds."""
     return midi_seconds(source) if isinstance(source, Midi) else source.duration
+
+
+def _tagged(facts: SourceFacts, tags: Mapping[str, Sequence[str]]) -> SourceFacts:
+    """A file's facts with other tags in the place of its own."""
+    own = facts.metadata
+    given = {name: tuple(words) for name, words in tags.items()}
+    return replace(facts, metadata=replace(own, tags={**own.tags, **given}))
 
 
 def _segment(lanes: list[Lane], start: int) -> tuple[int, Lane | None]:

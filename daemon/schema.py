@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool, StaticPool
 
 #: The newest migration. A database at this revision needs no alembic.
-HEAD = "0003"
+HEAD = "0004"
 
 #: Begins a transaction that will write.
 BEGIN = "BEGIN IMMEDIATE"
@@ -204,6 +204,14 @@ fixity = sa.Table(
     sa.Column("checked", sa.Float, nullable=False),
 )
 """Delivered files as they were when they were first, or last legitimately, read back."""
+
+sounds = sa.Table(
+    "sounds",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("job", sa.Text, nullable=False),
+)
+"""What hot folders have worked on: sound and work (`daemon.taking.twice`), and the job."""
 
 facts = sa.Table(
     "facts",

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,8 +32,10 @@ from control_api.ports import (
     Output,
     Removal,
     Source,
+    Spooled,
     StoredFile,
     Submission,
+    Taken,
     Upload,
     Vitals,
     Webhook,
@@ -41,10 +43,13 @@ from control_api.ports import (
 )
 from control_api.replies import job_object
 from control_api.wire import display_name, to_json
+from daemon.answers.memory import Answers
+from daemon.answers.question import sounds_of
 from daemon.client import Client, QueueUnavailable, Subscription
 from daemon.courier import outgoing_for
 from daemon.execution import Errands, FetchErrand, SendErrand
 from daemon.jobs import (
+    ENDED,
     STATES,
     ForbiddenMove,
     NewJob,
@@ -58,10 +63,11 @@ from daemon.outbox import WEBHOOK_STATES, OutboxReader
 from daemon.outbox import Webhook as QueuedWebhook
 from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
+from daemon.resumable import Resumable
 from daemon.schedules.service import ScheduleService
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
-from daemon.staging import Staging, copy_capped, normalized
+from daemon.staging import Staging, copy_capped, normalized, too_large
 from daemon.urls import without_secrets
 from daemon.webhooks import Deliverer, hooks_for
 from handlers.engines.registry import find_engine
@@ -99,10 +105,19 @@ class QueueService:
         self._manager = manager
         self._presets = PresetShelf(settings)
         self._staging = Staging(settings.files, settings.max_upload_bytes)
+        self._uploads = Resumable(
+            settings.uploads / "resumable",
+            self._staging,
+            max_bytes=settings.max_upload_bytes,
+            ttl=settings.upload_ttl,
+            now=time.time,
+        )
         self._outgoing = outgoing_for(settings)
         self._hooks = hooks_for(settings)
         self._outbox = OutboxReader(settings.database)
         self.schedules = ScheduleService(settings, client, folders=manager)
+        self.answers = Answers(settings, self._device)
+        self._by_key = [threading.Lock() for _ in range(64)]
         self.deliverer = Deliverer(
             settings, client, self._outbox, self.message, outgoing=self._hooks
         )
@@ -116,8 +131,14 @@ class QueueService:
         """Store an upload under a name of ours."""
         path = self._inputs(job_id) / uuid.uuid4().hex
         path.parent.mkdir(parents=True, exist_ok=True)
+        limit = self._settings.max_upload_bytes
+        if isinstance(source, Spooled):
+            if source.size > limit:
+                raise too_large(name, limit)
+            source.become(path)
+            return Upload(path, source.size, name)
         with path.open("xb") as file:
-            size = copy_capped(source, file, self._settings.max_upload_bytes, name)
+            size = copy_capped(source, file, limit, name)
         return Upload(path, size, name)
 
     def staged_sound(self, job_id: str, path: str) -> SoundRef:
@@ -176,10 +197,37 @@ class QueueService:
         """The path, if it breaks no rule."""
         return normalized(path)
 
-    def submit(self, submission: Submission) -> str:
-        """Durable when it returns."""
+    def submit(self, submission: Submission) -> Taken:
+        """Durable when it returns; completed, too, if the same was asked before."""
+        answers, key = self.answers, submission.key
+        if not answers.on:
+            return Taken(self._submitted(submission, None))
+        question = answers.question(submission.order)
+        # What has a key is published only if it is the first that has it.
+        lock = self._by_key[hash(key) % len(self._by_key)] if key else nullcontext()
+        with lock:
+            known = None
+            if question is not None and submission.known_will_do:
+                seen_before = key is not None and self._reader.has_key(key)
+                known = None if seen_before else answers.give(submission.id, question)
+            if known is not None:
+                return Taken(self._submitted(submission, known), "HIT")
+            if question is not None and submission.may_be_kept:
+                waited_for = not submission.background
+                answers.expect(submission.id, question, waited_for=waited_for)
+            try:
+                submitted = self._submitted(submission, None)
+            except BaseException:
+                answers.forget(submission.id)
+                raise
+        if submitted != submission.id:
+            answers.forget(submission.id)
+        looked = question is not None and submission.known_will_do
+        return Taken(submitted, "MISS" if looked else "BYPASS")
+
+    def _submitted(self, submission: Submission, known: dict[str, Any] | None) -> str:
         order = submission.order
-        sounds = _sounds(order)
+        sounds = list(sounds_of(order))
         lane = find(order.steps[0].op).lane_for(order.steps[0].params)
         errands = _errands(order, sounds, lane, patient=submission.background)
         new = NewJob(
@@ -197,6 +245,7 @@ class QueueService:
             max_attempts=self._settings.job_max_attempts,
             webhook_url=submission.webhook_url,
             idempotency_key=submission.key,
+            result=None if known is None else orjson.dumps(known).decode(),
         )
         try:
             (submitted,) = self._client.submit([new])
@@ -211,9 +260,12 @@ class QueueService:
         while True:
             left = max(end - time.monotonic(), 0.0)
             try:
-                return self._job(self._client.wait(job_id, timeout=min(_LOOK, left)))
+                job = self._client.wait(job_id, timeout=min(_LOOK, left))
+                self.answers.ended(job)
+                return self._job(job)
             except TimeoutError:
                 if left <= _LOOK:
+                    self.answers.unattended(job_id)
                     raise
                 if gone() and not unwanted:
                     unwanted = True
@@ -221,8 +273,19 @@ class QueueService:
             except QueueUnavailable as wrong:
                 raise StorageFailed(str(wrong)) from wrong
 
+    def cancel(self, job_id: str) -> bool:
+        """Pending or running, it ends; what has ended stays as it is."""
+        try:
+            self._client.cancel(job_id)
+        except NoSuchJob:
+            return False
+        except QueueUnavailable as wrong:
+            raise StorageFailed(str(wrong)) from wrong
+        return True
+
     def discard(self, job_id: str) -> None:
         """Remove the job's own folder."""
+        self.answers.forget(job_id)
         shutil.rmtree(self._settings.results / job_id, ignore_errors=True)
 
     def job(self, job_id: str) -> Job | None:
@@ -296,16 +359,28 @@ class QueueService:
 
         A failed job keeps them: it may be retried.
         """
-        news = self._client.subscribe()
+        news = self._client.subscribe(lambda one: one.state in ENDED and one.progress is None)
 
         def watch() -> None:
             for one in news:
-                if one.state in ("completed", "cancelled") and one.progress is None:
+                self._keep_answer(one.id)
+                if one.state in ("completed", "cancelled"):
                     shutil.rmtree(self._inputs(one.id), ignore_errors=True)
                     self._forget_sent(one.id)
 
         threading.Thread(target=watch, name="inputs", daemon=True).start()
+        self._uploads.start()
         return news
+
+    def _keep_answer(self, job_id: str) -> None:
+        """Keep what a job has found that nobody waits for."""
+        if not self.answers.wanted(job_id):
+            return
+        job = self._reader.job(job_id)
+        if job is not None and job.ended:
+            self.answers.ended(job)
+        elif job is None:
+            self.answers.forget(job_id)
 
     def _forget_sent(self, job_id: str) -> None:
         """Remove the files that now lie where a URL says; those that nobody wanted sent stay."""
@@ -375,6 +450,11 @@ class QueueService:
     def delete_file(self, path: str) -> str:
         """Remove, with the folders that become empty."""
         return self._staging.delete(path)
+
+    @property
+    def uploads(self) -> Resumable:
+        """Files that are sent in pieces."""
+        return self._uploads
 
     # -- the server itself -------------------------------------------------------------------------
     def health(self) -> Health:
@@ -488,6 +568,8 @@ class QueueService:
             error_hint=job.error_hint,
             error_step=job.error_step,
             request=orjson.loads(job.order).get("request", "") if job.idempotency_key else "",
+            recalled=result.get("recalled", False),
+            call=orjson.loads(job.order).get("call", "") if job.source == "mcp" else "",
         )
 
     def _output(self, about: dict[str, Any]) -> Output:
@@ -538,14 +620,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     return path_to_text(value) if isinstance(value, Path) else value
-
-
-def _sounds(order: Order) -> list[SoundRef]:
-    found = [] if order.sound is None else [order.sound]
-    for step in order.steps:
-        found += step.sounds.values()
-        found += (item.sound for items in step.items.values() for item in items)
-    return found
 
 
 def _webhook(webhook: QueuedWebhook) -> Webhook:

@@ -165,6 +165,11 @@ class Settings(BaseModel):
         "staged and linked. Also caps what put_file takes.",
         ge=0,
     )
+    upload_ttl: Duration = _setting(
+        86_400.0,
+        "How long an unfinished resumable upload is kept after its last byte.",
+        gt=0,
+    )
     max_decoded_bytes: ByteCount = _setting(
         16 * 2**30, "Cap on one sound once decoded (float32), checked while decoding.", ge=2**20
     )
@@ -182,6 +187,15 @@ class Settings(BaseModel):
         "What analyses found is kept up to this size, so that asking again is a look-up; 0 keeps "
         "nothing.",
         ge=0,
+    )
+    cache_bytes: ByteCount = _setting(
+        2 * 2**30,
+        "Results are kept up to this size and given again for the same question (X-Cache: HIT); 0 "
+        "keeps none.",
+        ge=0,
+    )
+    cache_ttl: Duration = _setting(
+        86_400.0, "How long a kept result may be given again for the same question.", ge=0
     )
     fetch_mode: Mode = _setting(
         "disabled",
@@ -280,6 +294,11 @@ class Settings(BaseModel):
     def recall(self) -> Path:
         """What analyses found."""
         return self.data_dir / "recall"
+
+    @property
+    def cache(self) -> Path:
+        """Results that are given again for the same question."""
+        return self.data_dir / "cache"
 
     @property
     def models(self) -> Path:

@@ -5,7 +5,8 @@ What decides, in this order:
 1. A program on this machine still holds the file open for writing (its lease
    is refused): wait, whatever else is known.
 2. The container says it is whole: take it. Where nobody can tell who writes (a
-   network mount), only after it stood still between two readings.
+   network mount), only after it stood still between two readings, and longer if
+   it ends in zeros: a copy that made room for all of it first looks the same.
 3. The container says it is short: wait. Short for long, with nothing moving, it
    is truncated, and that is a verdict with numbers.
 4. The container cannot tell: wait until it has been quiet for longer than the
@@ -30,6 +31,12 @@ class Reading:
     container: Completeness | None = None
     #: True: nobody on this machine writes it. False: somebody does. None: it cannot be told.
     leased: bool | None = None
+    #: Bytes up to the last that is not zero, as far as samples tell; None where it was not asked.
+    front: int | None = None
+    #: The disk has no room for its end yet (or the writer left out zeros).
+    hollow: bool = False
+    #: Seconds since it was written, by the clock of the machine; None where that is another's.
+    age: float | None = None
 
     @property
     def stamp(self) -> tuple[int, int, int]:
@@ -45,19 +52,23 @@ class Patience:
     quiet: float = 0.0
     #: Container cannot tell, but nobody on this machine writes.
     unknown_local: float = 1.0
-    #: Container cannot tell, and neither can the machine.
-    unknown_remote: float = 15.0
-    #: Container has a placeholder for a length.
+    #: Container cannot tell, and neither can the machine: longer than copies usually stall.
+    unknown_remote: float = 60.0
+    #: Container has a placeholder for a length, and was last written longer ago than ...
     open_local: float = 5.0
+    #: ... this: a program that bounces may close the file and pause for a minute.
+    open_fresh: float = 120.0
     #: Between the two equal readings of a whole file on a network mount.
     still_remote: float = 2.0
+    #: As long as its length says, but it ends in zeros: silence, or room for what comes yet.
+    zeros_remote: float = 120.0
     #: Known to be short, with nothing moving: truncated. Locally nobody holds it any more.
-    truncated_local: float = 60.0
+    truncated_local: float = 120.0
     truncated_remote: float = 600.0
     #: Quiet time grows to this many times the longest pause seen ...
     pauses: float = 3.0
-    #: ... up to here.
-    longest: float = 120.0
+    #: ... up to here, where the container does not say that something is missing.
+    longest: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,7 @@ class Settling:
 
     patience: Patience = field(default_factory=Patience)
     _stamp: tuple[int, int, int] | None = None
+    _front: int | None = None
     _changed_at: float = 0.0
     _longest_pause: float = 0.0
 
@@ -106,10 +118,11 @@ class Settling:
         if self._stamp is None or self._stamp[0] != reading.inode:
             # Another file took the name: nothing learnt about the old one counts.
             self._changed_at, self._longest_pause = now, 0.0
-        elif self._stamp != reading.stamp:
+        elif self._stamp != reading.stamp or self._front != reading.front:
+            # On a share neither size nor time need move while the room made first is filled.
             self._longest_pause = max(self._longest_pause, now - self._changed_at)
             self._changed_at = now
-        self._stamp = reading.stamp
+        self._stamp, self._front = reading.stamp, reading.front
         still = now - self._changed_at
         if reading.leased is False:
             return self._wait(now, still, _LATEST, "a program is still writing it")
@@ -119,34 +132,57 @@ class Settling:
         if container is None:
             return self._wait(now, still, 0.0, "it has not been looked into")
         local = reading.leased is True
-        needed = self._needed(container, local)
+        needed = self._needed(reading, container, local)
         if still < needed:
-            return self._wait(now, still, needed - still, self._reason(container, local))
+            return self._wait(now, still, needed - still, self._reason(reading, container, local))
         if container.verdict == "short":
             return Truncated(f"{container}, and nothing was added for {still:.0f} s")
         return Ready(f"{container}, {'nobody writes it' if local else 'it stood still'}")
 
-    def _needed(self, container: Completeness, local: bool) -> float:
+    def _needed(self, reading: Reading, container: Completeness, local: bool) -> float:
         """Seconds without change that are enough."""
         patience = self.patience
-        if container.verdict == "whole":
-            return 0.0 if local else patience.still_remote
+        pauses = patience.pauses * self._longest_pause
         if container.verdict == "short":
-            least = patience.truncated_local if local else patience.truncated_remote
-            return max(least, patience.pauses * self._longest_pause)
-        least = patience.unknown_local if local else patience.unknown_remote
-        if container.verdict == "open" and local:
+            return max(patience.truncated_local if local else patience.truncated_remote, pauses)
+        pauses = min(pauses, patience.longest)
+        if container.verdict == "whole":
+            if local:
+                return max(patience.open_local, pauses) if reading.hollow else 0.0
+            if reading.hollow:
+                return max(patience.truncated_remote, pauses)
+            if _ends_in_zeros(reading):
+                return max(patience.zeros_remote, pauses)
+            return patience.still_remote
+        if container.verdict == "open":
+            if not local:
+                return max(patience.unknown_remote, patience.open_fresh, pauses)
             least = patience.open_local
-        return max(least, min(patience.pauses * self._longest_pause, patience.longest))
+            if reading.age is not None and reading.age < patience.open_fresh:
+                least = patience.open_fresh
+            return max(least, pauses)
+        least = patience.unknown_local if local else patience.unknown_remote
+        if not local and _ends_in_zeros(reading):
+            least = max(least, patience.zeros_remote)
+        return max(least, pauses)
 
     def _wait(self, now: float, still: float, left: float, why: str) -> Wait:
         # What changed long ago is not asked about often; an event may ask sooner.
         pace = min(max(still / 2, _SOONEST), _LATEST)
         return Wait(now + max(min(left, pace), _SOONEST), why)
 
-    def _reason(self, container: Completeness, local: bool) -> str:
+    def _reason(self, reading: Reading, container: Completeness, local: bool) -> str:
         if container.verdict == "whole":
+            if _ends_in_zeros(reading) or reading.hollow:
+                return (
+                    f"{container}, but ends in zeros: silence, or a copy that made room for all "
+                    "of it first"
+                )
             return "it has to stand still: on this mount nobody can tell who writes it"
         if container.verdict == "unknown":
             return f"{container}; it has to be quiet" + ("" if local else " for longer")
         return str(container)
+
+
+def _ends_in_zeros(reading: Reading) -> bool:
+    return reading.front is not None and reading.front < reading.size

@@ -9,6 +9,7 @@ reserved name beside their target, fsynced and renamed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import uuid
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from control_api.ports import Source, StoredFile
+from control_api.ports import Source, Spooled, StoredFile
 from control_api.wire import is_control
 from handlers.errors import BadPath, NoSuchFile, StorageFailed, TooLarge
 
@@ -70,9 +71,14 @@ def copy_capped(source: Source, target: BinaryIO, limit: int, what: str) -> int:
     while chunk := source.read(_CHUNK):
         size += len(chunk)
         if size > limit:
-            raise TooLarge(f"{what} is larger than the limit of {limit} bytes")
+            raise too_large(what, limit)
         target.write(chunk)
     return size
+
+
+def too_large(what: str, limit: int) -> TooLarge:
+    """The refusal of more bytes than a cap."""
+    return TooLarge(f"{what} is larger than the limit of {limit} bytes")
 
 
 class Staging:
@@ -110,19 +116,45 @@ class Staging:
         part = f"{_PREFIX}{uuid.uuid4().hex}{_SUFFIX}"
         with self._parent(path, create=True) as (parent, name):
             self._refuse_folder(parent, name, path)
-            with os.fdopen(os.open(part, _NEW, 0o644, dir_fd=parent), "wb") as file:
-                try:
-                    copy_capped(source, file, self._max_bytes, path)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    facts = os.fstat(file.fileno())
-                    os.rename(part, name, src_dir_fd=parent, dst_dir_fd=parent)
-                except BaseException:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(part, dir_fd=parent)
-                    raise
+            try:
+                if isinstance(source, Spooled):
+                    if source.size > self._max_bytes:
+                        raise too_large(path, self._max_bytes)
+                    source.become(part, parent)
+                else:
+                    with os.fdopen(os.open(part, _NEW, 0o644, dir_fd=parent), "wb") as file:
+                        copy_capped(source, file, self._max_bytes, path)
+                facts = _fsync(part, parent)
+                os.rename(part, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(part, dir_fd=parent)
+                raise
             os.fsync(parent)
         return _stored(path, facts)
+
+    def adopt(self, path: str, source: Path) -> StoredFile:
+        """Let a whole file of ours become one of the area, in place of one that was there.
+
+        Raises:
+            BadPath: the path breaks a rule, or names a folder or a link; the file stays.
+        """
+        path = normalized(path)
+        with self._parent(path, create=True) as (parent, name):
+            self._refuse_folder(parent, name, path)
+            try:
+                os.rename(source, name, dst_dir_fd=parent)
+            except OSError as wrong:
+                if wrong.errno != errno.EXDEV:
+                    raise
+            else:
+                os.fsync(parent)
+                return _stored(path, os.stat(name, dir_fd=parent, follow_symlinks=False))
+        # The area lies on another disk.
+        with source.open("rb") as file:
+            stored = self.put(path, file)
+        source.unlink()
+        return stored
 
     def open(self, path: str) -> tuple[BinaryIO, StoredFile]:
         """Open a file for reading.
@@ -266,6 +298,16 @@ def _facts(name: str, parent: int, path: str) -> os.stat_result:
     except OSError:
         raise NoSuchFile(f"no file {path!r} in the staging area") from None
     return facts
+
+
+def _fsync(name: str, parent: int) -> os.stat_result:
+    """Make a new file's content durable; what it is then."""
+    descriptor = os.open(name, _FILE, dir_fd=parent)
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_reserved(name: str) -> bool:

@@ -22,7 +22,7 @@ from daemon.migrate import bring_up
 from daemon.prepared import Prepared
 from daemon.reader import job_of
 from daemon.schedules.statements import STATEMENTS as SCHEDULE_STATEMENTS
-from daemon.schema import facts, firings, job_events, jobs, webhook_attempts, webhooks
+from daemon.schema import facts, firings, job_events, jobs, sounds, webhook_attempts, webhooks
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +184,11 @@ _STATEMENTS: dict[str, sa.Executable] = {
         webhook_attempts.c.webhook == sa.bindparam("_number")
     ),
     "forget_webhook": sa.delete(webhooks).where(webhooks.c.number == sa.bindparam("_number")),
+    "sound": sa.select(sounds.c.job).where(sounds.c.key == sa.bindparam("_key")),
+    "keep_sound": sa.insert(sounds).values(key=sa.bindparam("_key"), job=sa.bindparam("_job")),
+    "hand_sound": sa.update(sounds)
+    .where(sounds.c.key == sa.bindparam("_key"))
+    .values(job=sa.bindparam("_job")),
     "forgettable": sa.select(jobs.c.seq, jobs.c.id)
     .where(schema.FORGETTABLE, jobs.c.completed < sa.bindparam("_before"))
     .order_by(jobs.c.completed)
@@ -484,6 +489,11 @@ class Store:
             *fields, unwanted = row
             found.append((Held(*fields), bool(unwanted)))
         return found
+
+    def sound(self, key: str) -> str | None:
+        """The job that has worked, or works, on a sound."""
+        found = self._query("sound", _key=key)
+        return found[0][0] if found else None
 
     def unfinished_intents(self) -> list[tuple[str, str]]:
         """Id and intent of every job whose files may be on the way to their names."""

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +37,16 @@ _TEMPORARY_ENDS = (
     ".aria2",
     ".!ut",
     ".!qb",
+    ".temp",
+    ".incomplete",
+    ".inprogress",
+    ".unconfirmed",
+    ".gstmp",
+    ".bc!",
+    ".lftp-pget-status",
 )
+#: What macOS saves beside a file before it takes its place: `take.wav.sb-1a2b3c4d-Xy12Zz`.
+_SAFE_SAVE = re.compile(r"\.sb-[0-9a-f]{8}-[0-9A-Za-z]{6}$")
 #: Folders and files that file systems, NAS boxes and desktops leave everywhere.
 _FURNITURE = frozenset(
     (
@@ -48,6 +58,9 @@ _FURNITURE = frozenset(
         "thumbs.db",
         "desktop.ini",
         "__macosx",
+        "$temp$",
+        "cacheclip",
+        "proxymedia",
     )
 )
 
@@ -56,12 +69,15 @@ def is_ignored(name: str) -> bool:
     """True for a name that marks something unfinished or not meant for anybody.
 
     Dotfiles (with them rsync's, Syncthing's and our own parts, and `._*`),
-    names that begin or end with `~`, the suffixes of unfinished downloads.
+    names that begin or end with `~`, the suffixes of unfinished downloads, and what editors
+    (WaveLab's `$TEMP$`, Resolve's `CacheClip`) keep for themselves.
     """
     if name[:1] in (".", "~"):
         return True
     lowered = name.lower()
-    return lowered.endswith(_TEMPORARY_ENDS) or lowered in _FURNITURE
+    if lowered.endswith(_TEMPORARY_ENDS) or lowered in _FURNITURE:
+        return True
+    return ".sb-" in lowered and _SAFE_SAVE.search(name) is not None
 
 
 class Ears(Protocol):

@@ -8,11 +8,12 @@ is heard while a job runs. Messages from the dispatcher:
     jobs    claims, to be run in this order behind those it has
     cancel  raise `Cancelled` in this job at its next `progress`
     drop    give these jobs back, except one that has begun
-    intended  the answer to an intent: the final names that are taken, or that the job is cancelled
+    intended  the answer to an intent (the final names that are taken, or that the job is cancelled)
+              or to `first` (the job that has done the same)
     stop    end when the jobs at hand are done
 
 and to it: `ready`, `finished`, `failed`, `handover`, `progress`, `intend`,
-`dropped`. A socket that closes, or a dispatcher that dies, ends the worker at
+`first`, `dropped`. A socket that closes, or a dispatcher that dies, ends the worker at
 once, whatever it is doing.
 """
 
@@ -97,9 +98,9 @@ class Link:
             self.current = claim["id"]
             return claim
 
-    def intend(self, job: str, intent: Intent) -> dict[str, Any]:
-        """Ask for an intent; wait for the answer."""
-        self.send({"do": "intend", "id": job, "intent": intent.model_dump(mode="json")})
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Ask the dispatcher; wait for the answer, which is true for good when it comes."""
+        self.send(question)
         with self._arrived:
             while not self._answers:
                 self._arrived.wait()
@@ -190,10 +191,18 @@ class JobContext:
         Raises:
             Cancelled: somebody cancelled the job.
         """
-        answer = self._link.intend(self._job, intent)
+        answer = self._link.ask(
+            {"do": "intend", "id": self._job, "intent": intent.model_dump(mode="json")}
+        )
         if answer.get("cancelled"):
             raise Cancelled("the job was cancelled while it ran")
         return [path_from_text(text) for text in answer["taken"]]
+
+    def first(self, key: str, *, take: bool = False) -> str | None:
+        """The job that did or does what a key stands for; None if it is this one now."""
+        answer = self._link.ask({"do": "first", "id": self._job, "key": key, "take": take})
+        earlier: str | None = answer["earlier"]
+        return earlier
 
 
 def work(link: Link, lane: QueueLane, run: Run, settings: Settings, shelf: Shelf) -> None:

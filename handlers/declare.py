@@ -222,6 +222,9 @@ class Operation:
     several: Callable[[Any], bool] | None
     #: The engine that is lent for parameters, where it is not the one that they name.
     lends: Callable[[Any], str] | None
+    #: Whether chance decides with these parameters, so that the next run gives something else;
+    #: None where it never does.
+    varies: Callable[[Any], bool] | None
     engines: tuple[str, ...]
     #: The features that it asks its sound for; from its parameters where they decide.
     hears: Hears
@@ -463,6 +466,7 @@ def describe(
     lanes: Mapping[str, Lane] | None = None,
     several: Callable[[Any], bool] | None = None,
     lends: Callable[[Any], str] | None = None,
+    varies: Callable[[Any], bool] | None = None,
     engines: Sequence[str] = (),
     hears: Hears = (),
     passes: int = 1,
@@ -487,6 +491,7 @@ def describe(
         lanes: lanes of engines that need another one.
         several: of a result that is a dict of sounds: whether parameters ask for more than one.
         lends: the engine that parameters need, where it is not the one that they name.
+        varies: whether chance decides with these parameters: no kept result may stand for them.
         engines: slugs of the engines that it stands on.
         hears: the features that it asks a `Heard` sound for, or a function that
             gives them from its parameters.
@@ -541,6 +546,7 @@ def describe(
         lanes=dict(lanes or {}),
         several=several,
         lends=lends,
+        varies=varies,
         engines=tuple(engines),
         hears=hears,
         passes=passes,

@@ -27,6 +27,7 @@ from rules.model import (
 from rules.names import FILE_FIELDS, check_template
 from rules.orders import ItemRef, SoundRef, StepOrder, path_to_text
 from rules.presets import Preset
+from rules.sets import ALL, SetText, member_named
 from rules.written import Place, Problem, RulesBroken, read_yaml, step_parts
 
 
@@ -85,9 +86,11 @@ class _Loader:
         self._problems: list[Problem] = []
         self._sounds: set[Path] = set()
         self._rule: str | None = None
+        self._set: SetText | None = None
 
     def load(self, data: Any) -> FolderRules:
         written = self._read(data)
+        self._set = written.set
         root = self._root(written)
         stages = self._stages(written, root)
         rules = tuple(
@@ -114,6 +117,7 @@ class _Loader:
             limit=written.limit,
             rules=rules,
             reserved=frozenset({*stages.all, *outputs, *self._sounds} - {root}),
+            taking=written.taking(),
         )
 
     def _problem(
@@ -238,7 +242,7 @@ class _Loader:
                 self._problem("has no sound to begin with: name some files", place)
         elif not takes_sound:
             items = [item.sound.path for entries in steps[0].items.values() for item in entries]
-            if Path(INPUT) not in items:
+            if Path(INPUT) not in items and not any(member_named(str(path)) for path in items):
                 self._problem(
                     f'does not use the file that was dropped: give it as file: "{INPUT}"',
                     (*place, "steps", 0),
@@ -352,6 +356,12 @@ class _Loader:
                 return SoundRef(path=Path(INPUT), name=INPUT)
             refuse(f"{INPUT} flows through the chain already; it can only stand in a list")
             return None
+        member = member_named(value)
+        if member is not None:
+            refusal = self._member_refused(member, field)
+            if refusal:
+                refuse(refusal)
+            return SoundRef(path=Path(value), name=member)
         if value.startswith(STAGED):
             if self._around.staging is None or ".." in Path(value).parts:
                 refuse(f"{value!r} is not a path of the staging area")
@@ -364,6 +374,18 @@ class _Loader:
                 refuse(f"there is no file {path_to_text(path)}")
                 return None
         return SoundRef(path=path, name=path.name)
+
+    def _member_refused(self, name: str, field: str) -> str:
+        """Why a member of a set cannot be used here; empty if it can."""
+        if self._set is None:
+            return f"{{input:{name}}} is a member of a set, and this folder has no `set:`"
+        if name == ALL and not field.endswith(".file"):
+            return f"{{input:{ALL}}} is all members, and can only stand in a list"
+        try:
+            self._set.check_member(name)
+        except ValueError as wrong:
+            return str(wrong)
+        return ""
 
     # -- output --------------------------------------------------------------------------------
     def _output(

@@ -36,7 +36,7 @@ is the file that was dropped:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,6 +45,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from handlers.codecs.formats import Encoding
 from rules.match import Conditions, Seconds, Text
 from rules.orders import StepOrder
+from rules.taking import Taking, TakingText
 
 INPUT = "{input}"
 """In a list of sounds: the file that was dropped."""
@@ -75,7 +76,13 @@ class SettleText(_Written):
         None,
         ge=0,
         description="How long a file that is shorter than its header says may stand still "
-        "before it is given up; default 1 minute, on network mounts 10.",
+        "before it is given up; default 2 minutes, on network mounts 10.",
+    )
+    unknown: Seconds | None = Field(
+        None,
+        ge=0,
+        description="How long a file whose header does not tell its length has to be quiet; "
+        "default 1 second, 1 minute on network mounts, 2 minutes with a placeholder for a length.",
     )
     truncated: Literal["fail", "take"] = Field(
         "fail",
@@ -115,7 +122,7 @@ class RuleText(_Written):
     measure: bool | None = Field(None, description="Overrides the folder's.")
 
 
-class FolderText(_Written):
+class FolderText(TakingText):
     """One rule file."""
 
     folder: Text | None = Field(None, description="Central files only: the hot folder.")
@@ -201,3 +208,5 @@ class FolderRules:
     rules: tuple[Rule, ...]
     #: Files and folders below the root that are never input: stages, outputs, further sounds.
     reserved: frozenset[Path]
+    #: How files are found and taken.
+    taking: Taking = field(default_factory=Taking)

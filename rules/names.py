@@ -24,6 +24,7 @@ FILE_FIELDS: Mapping[str, str] = {
     "source_ext": "Extension of the file as it came, without the dot.",
     "ext": "Extension of what is written, without the dot.",
     "rel": "Folder of the file below the hot folder; empty at its top.",
+    "set": "Name of the set that the file belongs to, in a folder with sets.",
     "step": "Operation that made a side file (a picture, a report).",
     "part": "Name of one of several sounds that a step gives, e.g. a stem.",
     "duration": "Length of the source in seconds.",

@@ -131,6 +131,8 @@ class Delivery(_Plain):
     sound: bool | Literal["changed"] | None = None
     #: Bytes that one file may have (a staged result); None is no limit.
     max_bytes: int | None = None
+    #: Only who waits for it gets it, and then it goes: it need not outlast a power failure.
+    fleeting: bool = False
     #: Put several sounds into one ZIP (a reply over HTTP) instead of beside each other.
     bundle: bool = False
     #: URLs that files are sent to once they are written: by the name of the part, and with an
@@ -138,6 +140,16 @@ class Delivery(_Plain):
     urls: dict[str, str] = Field(default_factory=dict, exclude=True)
     #: Write each report as a JSON file too (a folder); else it is only in the job's result.
     reports: bool = False
+
+
+class Once(_Plain):
+    """The same sound is to be worked on once: what happens when it comes again."""
+
+    policy: Literal["skip", "link"]
+    #: The hot folder within which it is the same.
+    folder: str
+    #: The file that was dropped.
+    sound: SoundRef
 
 
 class Choice(_Plain):
@@ -168,5 +180,14 @@ class Order(_Plain):
     choose: list[Choice] = Field(default_factory=list)
     #: What kept the rules before them from taking the file, for the message if none fits.
     refusals: list[str] = Field(default_factory=list)
+    #: All files of a set, of which `sound` is one; with `fit`, they must have one rate and length.
+    members: list[SoundRef] = Field(default_factory=list)
+    fit: bool = False
+    #: Tags of what comes out, beside those that the sound has; they take the place of its own.
+    tags: dict[str, list[str]] = Field(default_factory=dict)
+    #: A sound that was worked on before is not worked on again.
+    once: Once | None = None
     #: Hash of the request that it was made of, where its sender may send it again.
     request: str = ""
+    #: What an agent's door needs to answer whoever asks about the job later, as JSON.
+    call: str = ""

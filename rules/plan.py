@@ -20,7 +20,7 @@ from handlers.errors import CannotProcess
 from rules.match import FileFacts, SoundFacts, refused_by_name, refused_by_sound
 from rules.model import INPUT, FolderRules, Rule
 from rules.names import render, with_extension
-from rules.orders import Choice, Delivery, ItemRef, Order, SoundRef, StepOrder
+from rules.orders import Choice, Delivery, ItemRef, Once, Order, SoundRef, StepOrder
 
 
 class NoRuleMatches(CannotProcess):
@@ -66,10 +66,13 @@ def plan(folder: FolderRules, file: FileFacts, at: Path) -> Plan:
     if not choices:
         raise NoRuleMatches(refusals)
     sound = SoundRef(path=at, name=printable(file.name))
+    again = folder.taking.duplicates
+    once = None if again == "process" else Once(policy=again, folder=folder.name, sound=sound)
     if choices[0].match.asks:
-        return Plan(Order(sound=sound, choose=choices, refusals=refusals), "cpu", None)
+        order = Order(sound=sound, choose=choices, refusals=refusals, once=once)
+        return Plan(order, "cpu", None)
     (chosen,) = choices
-    order = _chosen(Order(sound=sound), chosen)
+    order = _chosen(Order(sound=sound, once=once), chosen)
     return Plan(order, _first_lane(order), chosen.rule)
 
 

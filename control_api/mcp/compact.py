@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
@@ -15,8 +16,8 @@ from control_api.fields import fields_of
 from control_api.mcp.management import Arguments, tool, wait_tool
 from control_api.mcp.operations import OperationTool, description_of
 from control_api.mcp.results import Teller
-from control_api.mcp.tools import Answer, Caller, Tool
-from control_api.ports import Service
+from control_api.mcp.tools import Answer, Call, Caller, Tool
+from control_api.ports import Job, Service
 from handlers.declare import CATEGORIES, Operation
 from handlers.errors import UnknownOperation
 
@@ -66,8 +67,8 @@ def compact_tools(
              desk.find, reads=True),
         tool("describe_operation", "Show what an operation does, takes and tells.", _Describe,
              about, desk.describe, reads=True),
-        tool("run_operation", "Run an operation. What it makes is staged and linked.", _Run, {},
-             desk.run, destroys=True, reaches_out=True),
+        replace(tool("run_operation", "Run an operation. What it makes is staged and linked.", _Run,
+                     {}, desk.run, destroys=True, reaches_out=True), tell=desk.tell),
         tool("plan_operation", "Say what run_operation would do, without doing it.", _Plan, {},
              desk.plan, reads=True, scope="run"),
         *(_chain(chain) for chain in chains),
@@ -129,7 +130,10 @@ class _Desk:
     def run(self, given: _Run, caller: Caller) -> Answer:
         one = self._tool(given.name)
         one.tool(given.name).check_names(given.arguments)
-        return one.run(given.arguments, caller, inline=given.inline)
+        return one.run(given.arguments, caller, name="run_operation", inline=given.inline)
+
+    def tell(self, job: Job, call: Call, caller: Caller) -> Answer:
+        return self._tool(job.ops[-1]).tell(job, call, caller)
 
     def plan(self, given: _Plan, caller: Caller) -> Answer:
         one = self._tool(given.name)
@@ -157,7 +161,7 @@ def _chain(chain: OperationTool) -> Tool:
 
     def run(given: Mapping[str, Any], caller: Caller) -> Answer:
         rest = {name: value for name, value in given.items() if name != "inline"}
-        return chain.run(rest, caller, inline=bool(given.get("inline", False)))
+        return chain.run(rest, caller, name=name, inline=bool(given.get("inline", False)))
 
     return Tool(
         name=name,
@@ -165,6 +169,7 @@ def _chain(chain: OperationTool) -> Tool:
         arguments={**full.arguments, "properties": properties},
         gives=full.gives,
         run=run,
+        tell=chain.tell,
         destroys=True,
         reaches_out=True,
     )

@@ -162,7 +162,7 @@ class Door:
 
         settings = self._settings
         tools = toolbox(self._service, settings)
-        server = build(tools, self._service, settings.mcp_inline_bytes)
+        server = build(tools, self._service, settings.mcp_inline_bytes, settings.job_ttl)
         self._stop = asyncio.Event()
         async with AsyncExitStack() as stack:
 

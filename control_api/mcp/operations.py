@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from control_api.fields import DESTINATIONS, Fields, fields_of
+from control_api.intake import Request
+from control_api.mcp.destinations import STEM_PATHS, STEM_URLS, Destinations
 from control_api.mcp.results import Teller
-from control_api.mcp.tools import Answer, Caller, Tool
+from control_api.mcp.tools import Answer, Call, Caller, Tool
 from control_api.mcp.work import form_of, run
-from control_api.ports import Service
+from control_api.ports import Job, Service
 from control_api.schemas import Schema, arguments_of, facts_of
 from handlers.declare import Operation
 from handlers.engines.registry import find_engine
-from handlers.errors import BadParameter, MistypedParameter
+from handlers.errors import BadParameter
 
 _PLACE: Mapping[str, Schema] = {
     "path": {"type": "string", "description": "Where the result is in the staging area."},
@@ -36,10 +38,10 @@ _PENDING: Mapping[str, Schema] = {
     "job_id": {"type": "string", "description": "With async_job: ask get_job about it."},
     "status": {"type": "string"},
     "status_url": {"type": "string"},
+    "result_url": {"type": "string", "description": "Where its result is, once it has completed."},
 }
 _KINDS = {"png": "image", "svg": "image"}
 _BASE64: Schema = {"type": "string", "contentEncoding": "base64"}
-_STEM_PATHS = "output_paths"
 
 
 def operation_tools(
@@ -88,10 +90,15 @@ class OperationTool:
         if left:
             schema["required"] = left
         if self._by_stem:
-            properties[_STEM_PATHS] = {
+            properties[STEM_PATHS] = {
                 "type": "object",
                 "additionalProperties": {"type": "string"},
                 "description": "Where single stems go in the staging area: stem to path.",
+            }
+            properties[STEM_URLS] = {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "URLs that single stems are sent to (PUT): stem to URL.",
             }
         return schema
 
@@ -100,7 +107,7 @@ class OperationTool:
         """JSON Schema of the result."""
         schema = facts_of(self.op)
         properties = schema["properties"]
-        for name in ("stems", "segments"):
+        for name in _PARTS:
             if name == self.op.tool_parts:
                 properties |= _PARTS[name]
         if self.op.kind != "json":
@@ -121,34 +128,51 @@ class OperationTool:
             description=description_of(self.op),
             arguments=self.arguments,
             gives=self.gives,
-            run=self.run,
+            run=lambda given, caller: self.run(given, caller, name=name),
+            tell=self.tell,
             reads_only=self.op.kind == "json" and not self.op.extras,
             destroys=bool(set(DESTINATIONS) & set(self.fields.options)),
             reaches_out=True,
         )
 
-    def run(self, arguments: Mapping[str, Any], caller: Caller, *, inline: bool = True) -> Answer:
-        """Do it.
+    def run(
+        self,
+        arguments: Mapping[str, Any],
+        caller: Caller,
+        *,
+        name: str = "",
+        inline: bool = True,
+    ) -> Answer:
+        """Do it, under the name of a tool.
 
         Raises:
             AudiollaError: what is wrong with the arguments, or what the job ended with.
         """
         given = dict(arguments)
-        paths = self._stem_paths(given)
+        single = Destinations.taken_from(given) if self._by_stem else Destinations()
         form = form_of(self.fields, given, self.defaults)
-        if paths:
-            if "output_path" in form.values or "output_url" in form.values:
-                raise BadParameter(f"give {_STEM_PATHS} or one destination, not both")
-            self._check_stems(paths, form.values)
-        return run(
-            self.fields,
-            form,
-            caller,
-            self._service,
-            lambda job: self._teller.of_operation(
-                self.op, job, limit=caller.inline_bytes if inline else None, paths=paths
-            ),
-        )
+        if single:
+            checked = {n: v for n, v in form.values.items() if n in self.fields.params}
+            single.check(self.op, self.op.read_params(checked, strict=True), form.values)
+        paths = {stem: self._service.staged_name(path) for stem, path in single.paths.items()}
+
+        def tell(job: Job, call: Call, caller: Caller) -> Answer:
+            # Only whoever gave a URL gets to see all of it again.
+            whole = {"": text} if (text := form.text("output_url")) else {}
+            return self.tell(job, call, caller, single.urls or whole)
+
+        def destined(job_id: str, request: Request) -> Request:
+            return single.applied(job_id, request, self._service)
+
+        call = Call(name, inline, paths)
+        return run(self.fields, form, caller, self._service, tell, call, destined)
+
+    def tell(
+        self, job: Job, call: Call, caller: Caller, urls: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Say what came out of a job of this tool."""
+        limit = caller.inline_bytes if call.inline else None
+        return self._teller.of_operation(self.op, job, limit=limit, paths=call.paths, urls=urls)
 
     @property
     def _by_stem(self) -> bool:
@@ -160,33 +184,6 @@ class OperationTool:
             return []
         kinds = [self.op.kind] + (["zip"] if self.op.several else [])
         return [_KINDS.get(kind, kind) for kind in kinds]
-
-    def _stem_paths(self, given: dict[str, Any]) -> dict[str, str]:
-        paths = given.pop(_STEM_PATHS, None) if self._by_stem else None
-        if paths is None:
-            return {}
-        if not isinstance(paths, dict) or not all(isinstance(p, str) for p in paths.values()):
-            raise MistypedParameter(
-                f"{_STEM_PATHS} must be an object of stems and paths", field=_STEM_PATHS
-            )
-        if given.get("async_job"):
-            raise BadParameter(
-                f"{_STEM_PATHS} needs somebody who waits; with async_job give output_path",
-                field=_STEM_PATHS,
-            )
-        return {stem: self._service.staged_delivery(path)[1] for stem, path in paths.items()}
-
-    def _check_stems(self, paths: Mapping[str, str], values: Mapping[str, Any]) -> None:
-        params = {name: v for name, v in values.items() if name in self.fields.params}
-        checked = self.op.read_params(params, strict=True)
-        engine = self.op.engine_of(checked)
-        known = self.op.sounds or tuple(find_engine(engine).stems or ())
-        for stem in paths:
-            if stem not in known:
-                raise BadParameter(
-                    f"{_STEM_PATHS}: there is no stem {stem!r}; there are: {', '.join(known)}",
-                    field=_STEM_PATHS,
-                )
 
 
 @dataclass(frozen=True)
@@ -228,6 +225,7 @@ class _Shared:
             arguments={**arguments, "additionalProperties": False},
             gives={"type": "object", "properties": {**gives, "engine": {"type": "string"}}},
             run=self.run,
+            tell=self.tell,
             destroys=True,
             reaches_out=True,
         )
@@ -248,8 +246,17 @@ class _Shared:
             )
         if self._chooser in one.fields.params:
             given[self._chooser] = choice
-        answer = one.run(self._of_others_dropped(given, one), caller)
-        return Answer({**answer.result, "engine": engine}, answer.links, answer.pictures)
+        answer = one.run(self._of_others_dropped(given, one), caller, name=self.name)
+        told = answer.result if answer.task else {**answer.result, "engine": engine}
+        return replace(answer, result=told)
+
+    def tell(self, job: Job, call: Call, caller: Caller) -> Answer:
+        """Say what came out of a job of this tool."""
+        one = next((one for one in self.all_of_it if one.op.name in job.ops), self.all_of_it[0])
+        answer = one.tell(job, call, caller)
+        params = job.steps[-1]["params"] if job.steps else {}
+        engine = one.op.engine_of(params) or self._engines[0]
+        return replace(answer, result={**answer.result, "engine": engine})
 
     def _of_others_dropped(self, given: Mapping[str, Any], one: OperationTool) -> dict[str, Any]:
         """Without defaults of the other operations, which a client may have filled in."""
@@ -335,6 +342,13 @@ _PARTS: Mapping[str, Mapping[str, Schema]] = {
             "additionalProperties": {
                 "type": "object",
                 "properties": {"path": _PLACE["path"], "size": _PLACE["size"]},
+            },
+        },
+        "uploaded_stems": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"url": _PLACE["url"], "size": _PLACE["size"]},
             },
         },
     },

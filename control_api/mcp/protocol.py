@@ -27,10 +27,11 @@ from mcp.shared.exceptions import MCPError
 from control_api.errors import refusal_of
 from control_api.files import content_type
 from control_api.jobs import found
+from control_api.mcp import tasks
 from control_api.mcp.bridge import HOLDER
 from control_api.mcp.toolbox import toolbox
 from control_api.mcp.tools import SCHEME, Answer, Caller, Link, Scope, Tool
-from control_api.ports import ApiSettings, Service
+from control_api.ports import ApiSettings, Job, Service
 from control_api.replies import job_object
 from control_api.wire import to_json
 from control_api.workflow import find_preset
@@ -55,10 +56,12 @@ _THREADS = 64
 """Calls that may work at once; they mostly wait for jobs."""
 
 
-def build(tools: Sequence[Tool], service: Service, inline_bytes: int) -> Server[Any]:
-    """The protocol's server over the tools."""
-    desk = _Desk(tools, service, inline_bytes)
-    return Server(
+def build(
+    tools: Sequence[Tool], service: Service, inline_bytes: int, job_ttl: float = 3600.0
+) -> Server[Any]:
+    """The protocol's server over the tools; ended jobs are kept for `job_ttl` seconds."""
+    desk = _Desk(tools, service, inline_bytes, job_ttl)
+    server: Server[Any] = Server(
         "audiolla",
         version=version("audiolla"),
         title="audiolla",
@@ -67,18 +70,24 @@ def build(tools: Sequence[Tool], service: Service, inline_bytes: int) -> Server[
         cache_hints={"tools/list": _LISTED, "resources/templates/list": _LISTED},
         get_tool_input_schema=desk.arguments,
         on_list_tools=desk.list_tools,
-        on_call_tool=desk.call_tool,
         on_list_resources=desk.list_resources,
         on_list_resource_templates=desk.list_templates,
         on_read_resource=desk.read_resource,
         on_list_prompts=desk.list_prompts,
         on_get_prompt=desk.get_prompt,
     )
+    # Not as an argument: a task is no result that the package's own type for calls knows.
+    server.add_request_handler("tools/call", types.CallToolRequestParams, desk.call_tool)
+    server.extensions[tasks.EXTENSION] = {}
+    server.add_request_handler("tasks/get", types.GetTaskRequestParams, desk.get_task)
+    server.add_request_handler("tasks/update", tasks.UpdateTaskParams, desk.update_task)
+    server.add_request_handler("tasks/cancel", types.CancelTaskRequestParams, desk.cancel_task)
+    return server
 
 
 async def serve_stdio(service: Service, settings: ApiSettings) -> None:
     """Serve one client over standard input and output until it closes them."""
-    server = build(toolbox(service, settings), service, settings.mcp_inline_bytes)
+    server = build(toolbox(service, settings), service, settings.mcp_inline_bytes, settings.job_ttl)
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
 
@@ -86,10 +95,12 @@ async def serve_stdio(service: Service, settings: ApiSettings) -> None:
 class _Desk:
     """Answers the protocol's requests."""
 
-    def __init__(self, tools: Sequence[Tool], service: Service, inline_bytes: int) -> None:
+    def __init__(
+        self, tools: Sequence[Tool], service: Service, inline_bytes: int, job_ttl: float
+    ) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._listed = types.ListToolsResult(tools=[_told(tool) for tool in tools])
-        self._service, self._limit = service, inline_bytes
+        self._service, self._limit, self._ttl = service, inline_bytes, job_ttl
         self._limiter: anyio.CapacityLimiter | None = None
 
     # -- tools ---------------------------------------------------------------------------------
@@ -104,8 +115,11 @@ class _Desk:
 
     async def call_tool(
         self, context: Context, params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
-        """Run a tool in a thread; when the client goes, so does its work."""
+    ) -> types.CallToolResult | dict[str, Any]:
+        """Run a tool in a thread; when the client goes, so does its work.
+
+        What takes longer becomes a task, where the client knows what that is.
+        """
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name!r}")
@@ -114,12 +128,60 @@ class _Desk:
         tell = _teller(context)
         streams = tell is not None and context.request is not None
         limit = min(self._limit, _STREAMED) if streams else self._limit
-        caller = Caller(tell=tell, gone=gone.is_set, inline_bytes=limit)
+        patience = tasks.PATIENCE if tasks.known_to(context) and tool.tell else None
+        caller = Caller(tell=tell, gone=gone.is_set, inline_bytes=limit, patience=patience)
         try:
-            return await self._in_thread(_called, tool, params.arguments or {}, caller)
+            answered = await self._in_thread(_called, tool, params.arguments or {}, caller)
+            if isinstance(answered, types.CallToolResult):
+                return answered
+            job = await self._in_thread(found, self._service, answered)
+            return tasks.on_the_wire(tasks.CreateTaskResult(**tasks.state_of(job, self._ttl)))
         finally:
             # Reached at once when the request is cancelled; the thread sees it within a moment.
             gone.set()
+
+    # -- tasks ---------------------------------------------------------------------------------
+    async def get_task(
+        self, context: Context, params: types.GetTaskRequestParams
+    ) -> dict[str, Any]:
+        """How a task stands; with what its tool answers once it has ended."""
+        tool, job = await self._task(context, params.task_id)
+        state = tasks.state_of(job, self._ttl)
+        told = tasks.on_the_wire(tasks.Task(**state))
+        if state["status"] == "completed":
+            caller = Caller(inline_bytes=self._limit)
+            answer = await self._in_thread(_told_of, tool, job, caller)
+            told["result"] = answer.model_dump(by_alias=True, mode="json", exclude_none=True)
+        return told
+
+    async def update_task(
+        self, context: Context, params: tasks.UpdateTaskParams
+    ) -> types.EmptyResult:
+        """No task of ours asks for anything: answers to what was not asked are passed over."""
+        await self._task(context, params.task_id)
+        return types.EmptyResult()
+
+    async def cancel_task(
+        self, context: Context, params: types.CancelTaskRequestParams
+    ) -> types.EmptyResult:
+        """Have a task stop, unless it has ended."""
+        await self._task(context, params.task_id)
+        await self._in_thread(self._service.cancel, params.task_id)
+        return types.EmptyResult()
+
+    async def _task(self, context: Context, task_id: str) -> tuple[Tool, Job]:
+        """The tool and the job of a task.
+
+        Raises:
+            MCPError: there is none, or the client does not know what a task is.
+        """
+        tasks.require(context)
+        job = await self._in_thread(self._service.job, task_id)
+        tool = self._tools.get(tasks.call_of(job).tool) if job is not None else None
+        if job is None or tool is None or tool.tell is None:
+            raise MCPError(types.INVALID_PARAMS, f"there is no task {task_id!r}")
+        _require(context, tool.scope)
+        return tool, job
 
     # -- resources -----------------------------------------------------------------------------
     async def list_resources(self, context: Context, _: Any) -> types.ListResourcesResult:
@@ -247,11 +309,29 @@ def _require(context: Context, scope: Scope) -> None:
         )
 
 
-def _called(tool: Tool, arguments: dict[str, Any], caller: Caller) -> types.CallToolResult:
-    """What a tool answers; whatever is wrong is an answer, too, that a model can read."""
-    try:
+def _called(tool: Tool, arguments: dict[str, Any], caller: Caller) -> types.CallToolResult | str:
+    """What a tool answers, or the job that goes on as a task."""
+
+    def run() -> Answer:
         tool.check_names(arguments)
-        return _answered(tool.run(arguments, caller))
+        return tool.run(arguments, caller)
+
+    return _in_words(tool, run)
+
+
+def _told_of(tool: Tool, job: Job, caller: Caller) -> types.CallToolResult:
+    """What a tool answers whose job has ended meanwhile."""
+    assert tool.tell is not None
+    told = _in_words(tool, functools.partial(tool.tell, job, tasks.call_of(job), caller))
+    assert isinstance(told, types.CallToolResult)
+    return told
+
+
+def _in_words(tool: Tool, do: Callable[[], Answer]) -> types.CallToolResult | str:
+    """Whatever is wrong is an answer, too, that a model can read."""
+    try:
+        answer = do()
+        return answer.task or _answered(answer)
     except AudiollaError as wrong:
         text = wrong.detail + (f" ({wrong.hint})" if wrong.hint else "")
     except Exception as wrong:  # noqa: BLE001 - the last stop: what is unforeseen is told, too

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -43,6 +43,7 @@ class Teller:
         *,
         limit: int | None,
         paths: Mapping[str, str] | None = None,
+        urls: Mapping[str, str] | None = None,
     ) -> Answer:
         """The answer of the tool of one operation, whose job has ended.
 
@@ -51,6 +52,7 @@ class Teller:
             job: its job.
             limit: bytes that may be in the answer; None stages everything, however small.
             paths: where single ones of several sounds go in the staging area.
+            urls: where single ones were sent, as the caller gave it.
 
         Raises:
             AudiollaError: the one that the job ended with.
@@ -61,10 +63,12 @@ class Teller:
         main = main_output(op, job)
         if op.kind == "json" or main is None:
             telling.answer.result = result_of(job, telling.embedded)
-        elif op.tool_parts != "zip" and main.staged is None:
-            telling.parts(op, main, paths or {})
+        elif op.tool_parts != "zip" and main.staged is None and not _is_one(main, urls or {}):
+            telling.parts(op, main, paths or {}, urls or {})
         else:
             telling.whole(main)
+            if main.url is not None:
+                telling.answer.result["url"] = (urls or {}).get("", main.url)
         return telling.answer
 
 
@@ -73,7 +77,7 @@ class _Telling:
 
     def __init__(self, service: Service, job: Job, limit: int | None) -> None:
         self._service, self._job, self._limit = service, job, limit
-        waiting = sum(o.size for o in job.outputs if o.staged is None)
+        waiting = sum(o.size for o in job.outputs if o.staged is None and o.url is None)
         self._fits = limit is not None and waiting <= limit
         self.answer = Answer({})
         for output in job.outputs:
@@ -83,7 +87,7 @@ class _Telling:
     def whole(self, output: Output) -> None:
         """A result that is one file."""
         result = result_of(self._job)
-        if output.staged is None:
+        if output.staged is None and output.url is None:
             word = _word(output.media_type)
             if self._fits:
                 result[f"{word}_base64"] = self._encoded(output)
@@ -100,10 +104,22 @@ class _Telling:
         path, size = told.pop("path"), told.pop("size")
         return {f"{name}_path": path, f"{name}_size": size, **told}
 
-    def parts(self, op: Operation, output: Output, paths: Mapping[str, str]) -> None:
+    def parts(
+        self,
+        op: Operation,
+        output: Output,
+        paths: Mapping[str, str],
+        urls: Mapping[str, str],
+    ) -> None:
         """Several sounds, each by its name."""
         result = result_of(self._job)
-        result.pop("size", None)
+        for name in ("size", "url"):
+            result.pop(name, None)
+        uploaded = {
+            name: {"url": urls.get(name, one.url), "size": one.size}
+            for one in self._job.outputs
+            if one.url is not None and (name := self._name(one))
+        }
         inline: dict[str, str] = {}
         staged: dict[str, dict[str, Any]] = {}
         with self._opened(output) as opened:
@@ -132,20 +148,26 @@ class _Telling:
             given += [{"name": name, **where} for name, where in staged.items()]
             result |= {"segments": given, "count": len(given)}
         else:
-            result["stems"] = inline
-            if staged:
-                result["staged_stems"] = staged
-                if not inline:
-                    del result["stems"]
+            told = {"stems": inline, "staged_stems": staged, "uploaded_stems": uploaded}
+            result = {name: v for name, v in result.items() if name != "stems"}
+            result |= {name: value for name, value in told.items() if value}
         self.answer.result = result | self.answer.result
 
     @contextmanager
     def _opened(self, output: Output) -> Iterator[Iterator[tuple[_Part, BinaryIO]]]:
-        """Each sound in turn: out of the ZIP, or the only one."""
+        """Each sound in turn that was not sent: out of the ZIP, or file by file."""
         if output.media_type != "application/zip":
-            name = str(self._job.descriptor.get("stem") or output.part or output.path.stem)
-            with output.path.open("rb") as file:
-                yield iter([(_Part(name, output.size, output.path.suffix), file)])
+            ours = [o for o in self._job.outputs if o.role == "sound" and o.url is None]
+            with ExitStack() as open_files:
+                yield iter(
+                    [
+                        (
+                            _Part(self._name(one), one.size, one.path.suffix),
+                            open_files.enter_context(one.path.open("rb")),
+                        )
+                        for one in ours
+                    ]
+                )
             return
 
         def members(archive: zipfile.ZipFile) -> Iterator[tuple[_Part, BinaryIO]]:
@@ -156,6 +178,10 @@ class _Telling:
 
         with zipfile.ZipFile(output.path) as archive:
             yield members(archive)
+
+    def _name(self, output: Output) -> str:
+        """What a sound is called among those of its job."""
+        return output.part or str(self._job.descriptor.get("stem") or output.path.stem)
 
     def _encoded(self, output: Output) -> str:
         data = base64.b64encode(output.path.read_bytes()).decode()
@@ -172,6 +198,11 @@ class _Telling:
         if self._limit is not None:
             told["staged_because"] = too_much(output.size, self._limit)
         return told
+
+
+def _is_one(main: Output, urls: Mapping[str, str]) -> bool:
+    """True where all there is was sent to one URL."""
+    return main.url is not None and not (main.part or set(urls) - {""})
 
 
 def too_much(size: int, limit: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote
 
+from control_api.ports import Job
 from handlers.errors import MistypedParameter
 
 SCHEME = "audiolla"
@@ -27,6 +28,8 @@ class Caller:
     gone: Callable[[], bool] = _still_there
     #: Bytes of sound, pictures and files that the answer may hold as base64.
     inline_bytes: int = 8 * 2**20
+    #: Seconds after which the caller would rather have a task than wait; None waits to the end.
+    patience: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,24 @@ class Answer:
     result: dict[str, Any]
     links: list[Link] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    #: The job that goes on, where the caller's patience ended before it did.
+    task: str = ""
 
 
+@dataclass(frozen=True)
+class Call:
+    """What is kept of a call with its job, so that whoever asks later is answered as now."""
+
+    #: Name of the tool.
+    tool: str = ""
+    #: What is made comes within the answer if it fits; else it is always staged.
+    inline: bool = True
+    #: Where single ones of several sounds go in the staging area.
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+
+Tell = Callable[[Job, Call, Caller], Answer]
+"""What a tool answers when its job has ended; raises `AudiollaError` the job ended with."""
 Run = Callable[[Mapping[str, Any], Caller], Answer]
 """Runs a tool with its arguments; raises `AudiollaError` with what is wrong."""
 
@@ -84,6 +103,8 @@ class Tool:
     destroys: bool = False
     #: May fetch from or send to URLs.
     reaches_out: bool = False
+    #: Of a tool whose work is a job.
+    tell: Tell | None = None
 
     def check_names(self, given: Mapping[str, Any]) -> None:
         """Refuse arguments that the tool does not have, and name those that it needs.

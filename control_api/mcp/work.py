@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
 from control_api.fields import SPEC, Fields
 from control_api.forms import Form
-from control_api.intake import native, read_request
-from control_api.mcp.tools import Answer, Caller
+from control_api.intake import Request, native, read_request
+from control_api.mcp.tools import Answer, Call, Caller, Tell
 from control_api.plans import plan_of
-from control_api.ports import Job, Service, Submission
+from control_api.ports import Service, Submission
+from control_api.wire import to_json
 from handlers.errors import AudiollaError, BadParameter
 
 
@@ -60,9 +62,18 @@ def run(
     form: Form,
     caller: Caller,
     service: Service,
-    tell: Callable[[Job], Answer],
+    tell: Tell,
+    call: Call,
+    destined: Callable[[str, Request], Request] = lambda _, request: request,
 ) -> Answer:
     """Have one operation done, and say what came out; at once with `async_job`.
+
+    A caller whose patience ends before the job does gets the job as a task.
+
+    Args:
+        tell: says what came out.
+        call: what is to be known of the call when somebody asks later.
+        destined: changes where the job (of this id) puts its result.
 
     Raises:
         AudiollaError: what is wrong with the arguments, or what the job ended with.
@@ -70,7 +81,7 @@ def run(
     job_id = service.new_job_id()
     in_background = False
     try:
-        request = read_request(fields, form, {}, job_id, service)
+        request = destined(job_id, read_request(fields, form, {}, job_id, service))
         endpoint = _endpoint(fields, form)
         if request.plan:
             return Answer(plan_of(fields, request, endpoint, service))
@@ -78,7 +89,7 @@ def run(
             Submission(
                 id=job_id,
                 endpoint=endpoint,
-                order=request.order,
+                order=request.order.model_copy(update={"call": to_json(asdict(call)).decode()}),
                 background=request.background,
                 webhook_url=request.webhook_url,
                 source="mcp",
@@ -87,8 +98,14 @@ def run(
         in_background = request.background
         if in_background:
             url = f"/v1/jobs/{job_id}"
-            return Answer({"job_id": job_id, "status": "pending", "status_url": url})
-        return tell(service.wait(job_id, watching(job_id, caller, service)))
+            urls = {"status_url": url, "result_url": f"{url}/result"}
+            return Answer({"job_id": job_id, "status": "pending", **urls})
+        try:
+            job = service.wait(job_id, watching(job_id, caller, service), caller.patience)
+        except TimeoutError:
+            in_background = True
+            return Answer({}, task=job_id)
+        return tell(job, call, caller)
     finally:
         if not in_background:
             service.discard(job_id)

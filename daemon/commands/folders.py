@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:
     for name, sentence in (
         ("list", "show the hot folders and what waits in them"),
         ("scan", "look through all of them now, trusting no event and no cache"),
+        ("doctor", "say how each is watched, why, its limits, and when something happened last"),
     ):
         action = actions.add_parser(name, help=sentence)
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
@@ -25,7 +27,7 @@ def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show them; 1 if a rules file is broken."""
+    """Show them; 1 if a rules file is broken, or a folder that is examined does not work."""
     settings = load(data_dir=args.data_dir)
     method, path = ("POST", "/v1/folders/scan") if args.action == "scan" else ("GET", "/v1/folders")
     try:
@@ -35,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
             raise
         complain(str(nobody))
         status = _from_disk(settings)
+    if args.action == "doctor":
+        return _examine(status, as_json=args.json)
     if args.json:
         show_json(status)
     else:
@@ -66,9 +70,33 @@ def _show(status: dict[str, Any], settings: Settings) -> None:
         complain(status["trouble"])
 
 
+def _examine(status: dict[str, Any], *, as_json: bool) -> int:
+    """Print what is known of the watching; 1 if something is wrong with it."""
+    from daemon.taking.doctor import limits, remedy, sentences
+
+    known = limits()
+    if as_json:
+        show_json({**status, "limits": known})
+    else:
+        for folder in status["folders"]:
+            print(f"{folder['name']}  {folder['root']}")
+            for sentence in sentences(folder, known, time.time()):
+                print(f"  {sentence}")
+    for broken in status["broken"]:
+        for problem in broken["problems"]:
+            complain(problem)
+    if status.get("trouble"):
+        complain(status["trouble"])
+    if more := remedy(status, known):
+        complain(f"the kernel's limit of watched folders is near: {more}")
+    paused = any(folder.get("problem") for folder in status["folders"])
+    return FAILED if paused or status["broken"] or status.get("trouble") else OK
+
+
 def _from_disk(settings: Settings) -> dict[str, Any]:
     """What can be said without a daemon: which folders there are, and whether their rules hold."""
     from daemon.rulefiles import find_rule_files, read_rules
+    from daemon.taking.doctor import expected
     from rules.orders import path_to_text
     from rules.written import RulesBroken
 
@@ -83,8 +111,7 @@ def _from_disk(settings: Settings) -> dict[str, Any]:
             continue
         folders.append(
             {
-                "name": rules.name,
-                "root": path_to_text(rules.root),
+                **expected(rules, settings),
                 "file": path_to_text(file.path),
                 "rules": [rule.name for rule in rules.rules],
             }

@@ -41,6 +41,7 @@ class Humanised(Result):
     route="/v1/midi/humanize",
     category="midi",
     engines=("midi-compose",),
+    varies=lambda p: p.seed is None,
     examples=[
         Example("A relaxed player.", timing_ms=12, velocity_pct=8, seed=1),
         Example("Only the touch.", timing_ms=0, velocity_pct=15, seed=7),

@@ -2,9 +2,11 @@
 
 import io
 import itertools
+import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from control_api.errors import WrongState
@@ -17,11 +19,13 @@ from control_api.ports import (
     Removal,
     ScheduleState,
     StoredFile,
+    Taken,
     Upload,
     Vitals,
 )
+from daemon.resumable import Resumable
 from daemon.settings import Settings
-from daemon.staging import copy_capped, normalized
+from daemon.staging import Staging, copy_capped, normalized
 from daemon.urls import Policy, without_secrets
 from handlers.engines.registry import engines
 from handlers.errors import BadParameter, NoSuchFile, UnreadableInput
@@ -117,6 +121,8 @@ class FakeService:
         self.vital = Vitals({}, (), {"pending": 3}, 1.5, (), (), {}, 1000)
         #: Idempotency keys and their jobs.
         self.keys = {}
+        #: What is said of each result: HIT, MISS, BYPASS.
+        self.cache = None
         #: Seconds that jobs take.
         self.patience_needed = 0
         self.all_jobs = {}
@@ -179,12 +185,12 @@ class FakeService:
     def submit(self, submission):
         known = self.keys.get(submission.key)
         if known is not None:
-            return known
+            return Taken(known, self.cache)
         self.submitted.append(submission)
         self.all_jobs[submission.id] = self._ended(submission)
         if submission.key is not None:
             self.keys[submission.key] = submission.id
-        return submission.id
+        return Taken(submission.id, self.cache)
 
     def _ended(self, submission):
         step = submission.order.steps[-1]
@@ -197,6 +203,8 @@ class FakeService:
             "ops": tuple(s.op for s in submission.order.steps),
             "webhook_url": submission.webhook_url,
             "request": submission.order.request,
+            "source": submission.source,
+            "call": submission.order.call,
         }
         if isinstance(self.outcome, Exception):
             about |= {
@@ -235,6 +243,12 @@ class FakeService:
         if seconds is not None and self.patience_needed > seconds:
             raise TimeoutError
         return self.all_jobs[job_id]
+
+    def cancel(self, job_id):
+        job = self.all_jobs.get(job_id)
+        if job is not None and not job.ended:
+            self.all_jobs[job_id] = replace(job, status="cancelled")
+        return job is not None
 
     def discard(self, job_id):
         self.discarded.append(job_id)
@@ -340,6 +354,16 @@ class FakeService:
         if self.stored.pop(path, None) is None:
             raise NoSuchFile(f"no file {path!r} in the staging area")
         return path
+
+    @cached_property
+    def uploads(self):
+        return Resumable(
+            self.folder / "resumable",
+            Staging(self.folder / "arrived", self.max_upload_bytes),
+            max_bytes=self.max_upload_bytes,
+            ttl=3600,
+            now=time.time,
+        )
 
     def health(self):
         return self.healthy

@@ -570,3 +570,38 @@ def test_json_that_is_nested_deeply_is_refused_or_read(client, depth):
     )
     assert answer.status_code == 400
     assert detail(answer)
+
+
+@pytest.mark.parametrize(
+    ("more", "headers", "fleeting"),
+    [
+        pytest.param([], {}, True, id="a reply and nothing else"),
+        pytest.param([("output_path", "b.wav")], {}, False, id="into the staging area"),
+        pytest.param([("async_job", "true")], {}, False, id="in the background"),
+        pytest.param([], {"Idempotency-Key": "k"}, False, id="may be asked for again"),
+        pytest.param([], {"Prefer": "wait=5"}, False, id="may become a job"),
+    ],
+)
+def test_only_what_nobody_can_ask_for_again_may_be_lost_with_the_power(
+    client, service, more, headers, fleeting
+):
+    sent = multipart(SOUND, ("end_sec", "3"), *more)
+    sent["headers"] = sent["headers"] | headers
+    client.simulate_post(TRIM, **sent)
+
+    assert ordered(service).delivery.fleeting is fleeting
+
+
+def test_a_result_that_lost_bytes_is_no_result(client, service, monkeypatch):
+    ended = service._ended
+
+    def torn(submission):
+        job = ended(submission)
+        job.outputs[0].path.write_bytes(b"res")
+        return job
+
+    monkeypatch.setattr(service, "_ended", torn)
+    answer = client.simulate_post(TRIM, **multipart(SOUND, ("end_sec", "3")))
+
+    assert answer.status_code == 503
+    assert "not whole" in detail(answer)

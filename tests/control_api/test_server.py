@@ -166,7 +166,7 @@ def test_an_endless_chunk_header_is_cut(connect):
 
 
 def test_too_many_bodies_at_once_are_asked_to_come_again(connect, monkeypatch):
-    monkeypatch.setattr("control_api.server._IN_FLIGHT", 9_000)
+    monkeypatch.setattr("control_api.server._Limits.room", lambda _: 9_000)
     first, second = connect(), connect()
     put = f"PUT /v1/files/a HTTP/1.1\r\nHost: x\r\n{AUTH}Content-Length: 5000\r\n\r\n"
     first.send(put + "x")

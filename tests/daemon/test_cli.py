@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import soundfile
@@ -18,6 +17,7 @@ from handlers.registry import operations
 from rules.orders import Order, SoundRef, StepOrder
 from tests.scores import music, notes
 from tests.sounds import ffmpeg_loudness, read_sound, tone, write_wav
+from tests.whole.living import Changes
 
 
 @pytest.fixture
@@ -192,15 +192,12 @@ def test_a_file_that_kills_its_decoder_is_a_message(data, take, monkeypatch):
 
 
 def test_ctrl_c_ends_it_and_leaves_no_half_file(data, tmp_path):
-    long = write_wav(tone(seconds=240), tmp_path / "long.wav")
+    long = write_wav(tone(seconds=600), tmp_path / "long.wav")
     command = [sys.executable, "-m", "daemon.cli", "op", "reverse", str(long), "--format", "mp3"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".audiolla-*.part")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        os.sched_yield()
-    process.send_signal(signal.SIGINT)
+    with Changes(tmp_path) as changes:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ, text=True)
+        changes.until(lambda: list(tmp_path.glob(".audiolla-*.part")))
+        process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
 
     assert process.returncode == 130

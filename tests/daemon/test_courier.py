@@ -12,6 +12,8 @@ import soundfile
 from falcon.testing import TestClient
 
 from control_api.app import create_app
+from control_api.mcp.toolbox import toolbox
+from control_api.mcp.tools import Caller
 from daemon.service import QueueService
 from tests.control_api.requests import form
 from tests.daemon.peers import Peer, answer, redirect, silent
@@ -264,6 +266,41 @@ def test_a_report_whose_sound_goes_to_a_url_is_the_descriptor(api, peer, sound):
     assert reply.json["size"] == len(bucket.asked[0][2])
     assert "click_track_base64" not in reply.json
     assert "tempo_bpm" in reply.json
+
+
+@pytest.mark.parametrize("sent", [("harmonic",), ("harmonic", "percussive")])
+def test_an_agents_stems_go_to_urls_of_their_own(api, queue, peer, sound, sent):
+    receiver = peer(answer(200))
+    service = QueueService(queue.settings, queue.client, queue.reader)
+    service.put_file("mix.wav", io.BytesIO(sound))
+    tools = {tool.name: tool for tool in toolbox(service, queue.settings)}
+    urls = {stem: receiver.url(f"/{stem}?key=s3cret") for stem in sent}
+    given = {"file_path": "mix.wav", "output_urls": urls, "output_format": "flac"}
+    result = tools["hpss"].run(given, Caller()).result
+
+    uploaded = {line.split()[1]: body for line, _, body in receiver.asked}
+    assert set(uploaded) == {f"/{stem}?key=s3cret" for stem in sent}
+    for body in uploaded.values():
+        assert soundfile.info(io.BytesIO(body)).format == "FLAC"
+    assert result["uploaded_stems"] == {
+        stem: {"url": url, "size": len(uploaded[f"/{stem}?key=s3cret"])}
+        for stem, url in urls.items()
+    }
+    assert set(result.get("stems", {})) == {"harmonic", "percussive"} - set(sent)
+    assert "staged_stems" not in result
+
+
+def test_an_agents_result_is_sent_and_not_told_as_base64(api, queue, peer, sound):
+    receiver = peer(answer(200))
+    service = QueueService(queue.settings, queue.client, queue.reader)
+    service.put_file("mix.wav", io.BytesIO(sound))
+    tools = {tool.name: tool for tool in toolbox(service, queue.settings)}
+    url = receiver.url("/there?key=s3cret")
+    for name in ("reverse", "hpss"):
+        result = tools[name].run({"file_path": "mix.wav", "output_url": url}, Caller()).result
+        assert result["url"] == url
+        assert result["size"] == len(receiver.asked[-1][2])
+        assert not [key for key in result if "base64" in key]
 
 
 def test_a_webhook_carries_the_job_as_the_api_shows_it(api, queue, peer, sound):

@@ -35,6 +35,29 @@ def deliver(folder, queue, *names, replace=False, job="j1"):
         return drafts.publish(queue, result)
 
 
+def test_what_is_gone_with_its_reply_is_put_down_without_a_promise(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(delivery.os, "fsync", synced.append)
+    monkeypatch.setattr(delivery, "fsync_folder", synced.append)
+    queue = Queue()
+    for content in (b"first attempt", b"second"):
+        with Drafts("j1", tmp_path, replace=True, max_bytes=20, fleeting=True) as drafts:
+            drafts.add_file(PurePosixPath("a.png"), "picture", Png(content), step=0)
+            told = drafts.publish(queue, result)
+
+    assert (queue.intents, synced) == ([], [])
+    assert tree(tmp_path) == {"a.png": b"second"}
+    assert told["outputs"][0]["size"] == 6
+    assert told["outputs"][0]["path"] == str(tmp_path / "a.png")
+    with (
+        pytest.raises(TooLarge),
+        Drafts("j1", tmp_path, replace=True, max_bytes=1, fleeting=True) as drafts,
+    ):
+        drafts.add_file(PurePosixPath("b.png"), "picture", Png(b"xx"), step=0)
+        drafts.publish(queue, result)
+    assert set(tree(tmp_path)) == {"a.png"}
+
+
 def tree(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 

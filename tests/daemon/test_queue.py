@@ -551,6 +551,20 @@ def test_progress_is_written_when_saved_and_news_of_it_at_once(desk):
     assert (desk.job(job).progress, desk.job(job).step) == (0.25, "eq")
 
 
+# -- known results -----------------------------------------------------------------------------
+def test_a_job_whose_result_is_known_is_completed_in_the_turn_that_adds_it(desk):
+    desk.queue.listening = True
+    known = desk.add(result='{"bpm": 120}', webhook_url="https://a.example/", lane="cpu")
+
+    assert desk.take() == []
+    assert desk.states(known) == ["pending", "completed"]
+    job = desk.job(known)
+    assert (job.state, job.result, job.attempt) == ("completed", {"bpm": 120}, 0)
+    assert job.completed == job.started == desk.clock.now()
+    assert [n["webhook"] for n in desk.queue.news] == [False, True]
+    assert desk.queue.ended == [known]
+
+
 # -- the table ---------------------------------------------------------------------------------
 def test_a_long_random_life_makes_only_moves_of_the_table_and_every_one_of_them(tmp_path):
     dice = random.Random(7)
@@ -580,7 +594,9 @@ def _one_random_thing(desk, dice, ids):
     match dice.randrange(14):
         case 0 | 1 | 2:
             lane = dice.choice(["cpu", "gpu"])
-            ids.append(desk.add(lane=lane, share=dice.choice("ab"), max_attempts=2))
+            known = "{}" if dice.random() < 0.1 else None
+            about = {"share": dice.choice("ab"), "max_attempts": 2, "result": known}
+            ids.append(desk.add(lane=lane, **about))
         case 3 | 4 | 5:
             desk.take(dice.choice(["cpu", "gpu"]), dice.randrange(1, 4))
         case 6 if held:
@@ -612,3 +628,34 @@ def _one_random_thing(desk, dice, ids):
             if dice.random() < 0.05:
                 desk.store.commit()
                 desk.start()
+
+
+# -- the same sound again ------------------------------------------------------------------------
+def test_a_key_belongs_to_the_job_that_asked_first_also_after_a_restart(desk):
+    desk.add_many(2)
+    one, two = desk.take(limit=2)
+    assert desk.queue.first(one, "sound", take=False) is None
+    assert desk.queue.first(two, "sound", take=False) == one.id, "in the same turn"
+    assert desk.queue.first(one, "sound", take=False) is None
+    desk.queue.complete(one, {})
+    desk.store.commit()
+    desk.start()
+
+    later = desk.add()
+    held = next(h for h in desk.take(limit=5) if h.id == later)
+    assert desk.queue.first(held, "sound", take=False) == one.id
+    assert desk.queue.first(held, "other", take=False) is None
+    assert desk.queue.first(held, "sound", take=True) is None
+
+
+def test_a_key_of_a_job_that_failed_or_was_deleted_is_free(desk):
+    desk.add_many(3)
+    one, two, three = desk.take(limit=3)
+    desk.queue.first(one, "sound", take=False)
+    desk.queue.fail(one, BAD)
+    assert desk.queue.first(two, "sound", take=False) is None
+    desk.queue.complete(two, {})
+    desk.store.commit()
+    assert desk.queue.first(three, "sound", take=False) == two.id
+    desk.queue.delete(two.id)
+    assert desk.queue.first(three, "sound", take=False) is None

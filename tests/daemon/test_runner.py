@@ -52,6 +52,9 @@ class Here:
         self.intents.append(intent)
         return []
 
+    def first(self, key, *, take=False):
+        return None
+
 
 @pytest.fixture
 def source(tmp_path):

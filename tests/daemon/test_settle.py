@@ -1,14 +1,16 @@
 import os
-import random
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
+from daemon import arrivals
 from daemon.readings import read_file
 from daemon.settle import Patience, Reading, Ready, Settling, Truncated, Wait
 from handlers.codecs.complete import Completeness
+from tests.daemon.writers import KINDS, play
 
 WHOLE = Completeness("whole", "wav", 100, 100)
 SHORT = Completeness("short", "wav", 60, 100)
@@ -16,11 +18,12 @@ OPEN = Completeness("open", "wav", 60)
 UNKNOWN = Completeness("unknown", "mp3", 60)
 
 
-def still(container, leased, *, quiet=0.0, at_most=2000.0):
+def still(container, leased, *, quiet=0.0, at_most=2000.0, age=None, **more):
     """Seconds until a file that never changes is decided, and the verdict."""
     settling, now = Settling(Patience(quiet=quiet)), 0.0
     while now < at_most:
-        verdict = settling.look(Reading(1, 60, 0, container, leased), now)
+        old = None if age is None else age + now
+        verdict = settling.look(Reading(1, 60, 0, container, leased, age=old, **more), now)
         if not isinstance(verdict, Wait):
             return now, verdict
         assert verdict.until > now
@@ -34,10 +37,10 @@ def still(container, leased, *, quiet=0.0, at_most=2000.0):
         pytest.param(WHOLE, True, 0, Ready, id="whole, nobody writes: at once"),
         pytest.param(WHOLE, None, 2, Ready, id="whole, nobody can tell: two equal readings"),
         pytest.param(UNKNOWN, True, 1, Ready, id="no length, nobody writes: a moment"),
-        pytest.param(UNKNOWN, None, 15, Ready, id="no length, nobody can tell: quiet"),
+        pytest.param(UNKNOWN, None, 60, Ready, id="no length, nobody can tell: quiet"),
         pytest.param(OPEN, True, 5, Ready, id="placeholder, nobody writes: a stream that ended"),
-        pytest.param(OPEN, None, 15, Ready, id="placeholder, nobody can tell: quiet"),
-        pytest.param(SHORT, True, 60, Truncated, id="short, nobody writes: cut off"),
+        pytest.param(OPEN, None, 120, Ready, id="placeholder, nobody can tell: quiet"),
+        pytest.param(SHORT, True, 120, Truncated, id="short, nobody writes: cut off"),
         pytest.param(SHORT, None, 600, Truncated, id="short on a share: cut off, much later"),
     ],
 )
@@ -45,6 +48,33 @@ def test_a_file_that_does_not_change_is_decided_after(container, leased, seconds
     after, decided = still(container, leased)
     assert isinstance(decided, verdict)
     assert after == pytest.approx(seconds, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("container", "leased", "more", "seconds"),
+    [
+        pytest.param(WHOLE, None, {"front": 60}, 2, id="something on its last page"),
+        pytest.param(WHOLE, None, {"front": 40}, 120, id="zeros at its end"),
+        pytest.param(WHOLE, None, {"front": 40, "hollow": True}, 600, id="no room for its end"),
+        pytest.param(UNKNOWN, None, {"front": 40}, 120, id="no length, and zeros at its end"),
+        pytest.param(WHOLE, True, {"hollow": True}, 5, id="a size that was only set, locally"),
+        pytest.param(OPEN, True, {"age": 0}, 115, id="a placeholder, written a moment ago"),
+        pytest.param(OPEN, True, {"age": 3600}, 5, id="a placeholder, written long ago"),
+    ],
+)
+def test_what_may_be_room_for_more_is_waited_for(container, leased, more, seconds):
+    after, decided = still(container, leased, **more)
+    assert isinstance(decided, Ready)
+    assert seconds - 0.1 < after < seconds + 7.1
+
+
+def test_a_front_that_moves_is_a_change_even_if_size_and_time_stand_still():
+    settling = Settling()
+    for second in range(0, 200, 40):
+        verdict = settling.look(Reading(1, 60, 0, WHOLE, None, front=second // 10), second)
+    assert isinstance(verdict, Wait)
+    assert isinstance(settling.look(Reading(1, 60, 0, WHOLE, None, front=60), 200), Wait)
+    assert isinstance(settling.look(Reading(1, 60, 0, WHOLE, None, front=60), 202), Ready)
 
 
 @pytest.mark.parametrize("container", [None, WHOLE, UNKNOWN])
@@ -76,69 +106,52 @@ def test_another_file_under_the_name_begins_anew():
     settling.look(Reading(1, 20, 1, UNKNOWN, None), 30)
     settling.look(Reading(2, 20, 1, UNKNOWN, None), 40)
 
-    assert isinstance(settling.look(Reading(2, 20, 1, UNKNOWN, None), 54), Wait)
-    assert isinstance(settling.look(Reading(2, 20, 1, UNKNOWN, None), 55), Ready)
+    assert isinstance(settling.look(Reading(2, 20, 1, UNKNOWN, None), 99), Wait)
+    assert isinstance(settling.look(Reading(2, 20, 1, UNKNOWN, None), 100), Ready)
 
 
-# -- writers, in virtual time ----------------------------------------------------------------------
-# Each is a list of (time, bytes there) whose last entry is the end; whether it holds the file open.
-def _local_copy(chance):
-    times = _steps(chance, 20, 0.001, 0.2)
-    return [(t, i + 1) for i, t in enumerate(times)], lambda _t: True
+# -- writers, in virtual time on a real disk -------------------------------------------------------
+@pytest.mark.parametrize("kind", KINDS)
+def test_none_of_these_drops_is_taken_before_its_last_byte(kind, tmp_path):
+    """A small part of the 12,000 drops that `python -m bench.settle` looks at."""
+    (tmp_path / "inbox").mkdir()
+    outcome = play(KINDS[kind], 15, tmp_path / "inbox", seed=8)
 
-
-def _share_copy_with_stalls(chance):
-    times = _steps(chance, 30, 0.05, 1.0, stall=(0.15, 3, 45))
-    return [(t, i + 1) for i, t in enumerate(times)], None
-
-
-def _bounce_with_pauses_of_a_minute(chance):
-    times = _steps(chance, 20, 0.5, 5, stall=(0.3, 30, 90))
-    return [(t, i + 1) for i, t in enumerate(times)], lambda _t: True
-
-
-def _device_that_reopens(chance):
-    times = _steps(chance, 10, 0.05, 0.6)
-    return [(t, i + 1) for i, t in enumerate(times)], lambda _t: False
-
-
-def _steps(chance, count, low, high, stall=(0.0, 0, 0)):
-    now, times = 0.0, []
-    for _ in range(count):
-        now += chance.uniform(low, high)
-        if chance.random() < stall[0]:
-            now += chance.uniform(stall[1], stall[2])
-        times.append(now)
-    return times
+    assert outcome.early == []
+    assert all(drop.taken - drop.end < 400 for drop in outcome.drops)
+    assert outcome.delay < (3 if "DAW" not in kind else 7)
 
 
 @pytest.mark.parametrize(
-    "writer",
+    ("kind", "impatience"),
     [
-        _local_copy,
-        _share_copy_with_stalls,
-        _bounce_with_pauses_of_a_minute,
-        _device_that_reopens,
+        ("NAS copy with stalls", {"unknown_remote": 2.0, "pauses": 1.0}),
+        ("preallocated copy", {"zeros_remote": 2.0, "truncated_remote": 2.0}),
+        ("DAW bounce", {"open_fresh": 5.0}),
     ],
 )
-def test_of_200_drops_none_is_taken_before_its_last_byte_if_it_states_its_length(writer):
-    for seed in range(200):
-        writes, holds = writer(random.Random(seed))
-        end, size = writes[-1]
-        settling, now = Settling(), writes[0][0]
-        for _ in range(100_000):
-            there = max(n for t, n in writes if t <= now)
-            leased = None if holds is None else not (holds(now) and now < end)
-            container = None
-            if leased is not False:
-                whole = there >= size
-                container = Completeness("whole" if whole else "short", "wav", there, size)
-            verdict = settling.look(Reading(1, there, there, container, leased), now)
-            if not isinstance(verdict, Wait):
-                break
-            now = verdict.until
-        assert isinstance(verdict, Ready), (seed, verdict)
-        assert end <= now <= end + 2 + 2.1, seed
+def test_the_model_tells_a_rule_that_is_too_hasty(kind, impatience, tmp_path, monkeypatch):
+    monkeypatch.setattr(arrivals, "Patience", partial(Patience, **impatience))
+    (tmp_path / "inbox").mkdir()
+
+    assert len(play(KINDS[kind], 40, tmp_path / "inbox", seed=8).early) > 1
+
+
+def test_a_copy_that_made_room_first_is_seen_filling_it(tmp_path):
+    path = tmp_path / "x.wav"
+    path.write_bytes(bytes(40_000))
+    with path.open("r+b") as file:
+        assert read_file(str(path), local=False).front == 0
+        file.write(b"x" * 10_000)
+        file.flush()
+        assert 8192 < read_file(str(path), local=False).front <= 12_288
+        file.seek(0)
+        file.write(b"x" * 39_000)
+        file.flush()
+        assert read_file(str(path), local=False).front == 40_000
+    os.truncate(path, 10_000_000)
+    assert read_file(str(path), local=False).hollow
+    assert read_file(str(path), local=True).hollow
 
 
 # -- the real lease --------------------------------------------------------------------------------

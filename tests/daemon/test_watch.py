@@ -183,6 +183,12 @@ def test_a_root_that_is_away_forgets_nothing(tmp_path):
         (".take.wav", True),
         ("@eaDir", True),
         ("temporary", False),
+        (".~tmp~", True),
+        ("$TEMP$", True),
+        ("CacheClip", True),
+        ("take.wav.sb-1a2b3c4d-Xy12Zz", True),
+        ("take.sb-1.wav", False),
+        ("take.wav.inprogress", True),
     ],
 )
 def test_names_of_unfinished_files_are_ignored(name, ignored):

@@ -225,10 +225,24 @@ def test_every_end_is_told_whoever_is_killed(tmp_path, peer):
         for number in range(10):
             running_one = deliverer(queue)
             running_one.start(queue.client.subscribe())
-            ids += queue.submit(*(job("nothing", webhook_url=receiver.url()) for _ in range(3)))
+            keys = [f"{number}-{which}" for which in range(3)]
+            asked = [
+                # The last one's result is known: no worker is between its submission and its end.
+                {"idempotency_key": key, "result": '{"known": true}' if key.endswith("2") else None}
+                for key in keys
+            ]
+
+            def submit(asked=asked):
+                hook = receiver.url()
+                return queue.submit(*(job("nothing", webhook_url=hook, **one) for one in asked))
+
+            given = submit()
+            ids += given
             if number in (3, 7):
                 receiver.wait_asked(len(receiver.asked) + 1)
             _kill_everything(queue)
+            # A client that was not answered asks again: it is the same job.
+            assert submit() == given
             running_one.stop()  # what it has under way is lost with it
         queue.deliverer.start(queue.client.subscribe())
         ended = [queue.client.wait(one, 60.0) for one in ids]

@@ -165,6 +165,17 @@ def test_the_ten_operations_of_the_first_issue_are_registered():
     assert set(ten.split()) <= set(OPERATIONS)
 
 
+def test_what_chance_decides_unless_a_seed_is_given_says_so():
+    seeded = {op.name for op in OPERATIONS.values() if "seed" in op.params.model_fields}
+    assert "midi_humanize" in seeded
+    for op in OPERATIONS.values():
+        assert (op.varies is not None) == (op.name in seeded), op.name
+        for example in op.examples if op.varies else ():
+            told = {k: v for k, v in example.params.items() if k != "seed"}
+            assert op.varies(op.read_params(told, strict=True))
+            assert not op.varies(op.read_params({**told, "seed": 1}, strict=True))
+
+
 @pytest.mark.parametrize("op", OPERATIONS.values(), ids=OPERATIONS)
 def test_it_says_what_it_does_in_one_sentence(op):
     assert op.summary.endswith(".")

@@ -35,8 +35,11 @@ class SlowService(FakeService):
         self.cancelled = threading.Event()
         self.let_go = threading.Event()
 
-    def wait(self, job_id, gone):
+    def wait(self, job_id, gone, seconds=None):
         job = self.all_jobs[job_id]
+        if self.slow and seconds is not None:
+            self.all_jobs[job_id] = replace(job, status="running", progress=0.5, step="reverse")
+            raise TimeoutError
         for share in range(1, 1000 if self.slow else 0):
             step = (share % 9) / 10
             self.all_jobs[job_id] = replace(job, status="running", progress=step, step="reverse")

@@ -107,7 +107,7 @@ def test_names_types_defaults_and_ranges_are_those_of_rest(tools, name, op):
 
     special = contract()["special"].get(name, {}).get("args", {})
     assert fields.names - fields.uploads <= known
-    assert known - fields.names <= set(special) | {"output_paths"}
+    assert known - fields.names <= set(special) | {"output_paths", "output_urls"}
     if SPEC in known:
         known.remove(SPEC)
     model = op.params.model_json_schema(by_alias=False)
@@ -133,8 +133,6 @@ def test_arguments_that_only_the_tool_has(tools, name):
         return  # nobody declares it yet
     known = tools[name].arguments["properties"]
     for argument, about in contract()["special"][name].get("args", {}).items():
-        if argument == "output_urls":
-            continue  # sending is the fetch policy's to allow
         assert argument in known
         default = about
         if isinstance(about, str):
@@ -154,6 +152,7 @@ def test_both_doors_build_the_same_order(tools, service, client):
     by_tool, by_rest = (s.order.model_dump() for s in service.submitted)
     for order in (by_tool, by_rest):
         order["delivery"].pop("folder")
+        order.pop("call")
     assert by_tool == by_rest
     assert [s.source for s in service.submitted] == ["mcp", "rest"]
     assert {s.endpoint for s in service.submitted} == {"/v1/audio/trim"}
@@ -186,6 +185,16 @@ def test_chains_have_the_fields_of_rest(tools, service):
                      AudiollaError, "fps", id="another choice's"),
         pytest.param("hpss", {**SOUND, "output_paths": {"drums": "x"}}, BadParameter,
                      "drums", id="no such stem"),
+        pytest.param("hpss", {**SOUND, "output_urls": {"drums": "x"}}, BadParameter,
+                     "harmonic, percussive", id="a URL for no stem"),
+        pytest.param("hpss", {**SOUND, "output_urls": {"harmonic": "https://a.example"},
+                              "output_paths": {"harmonic": "x"}}, BadParameter,
+                     "harmonic is in", id="a stem for two places"),
+        pytest.param("hpss", {**SOUND, "output_urls": {"harmonic": "https://a.example"},
+                              "async_job": True}, BadParameter,
+                     "percussive has none", id="a stem for nowhere"),
+        pytest.param("hpss", {**SOUND, "output_urls": {"harmonic": "https://a.example"}},
+                     AudiollaError, "output_urls: harmonic is refused", id="no URLs allowed"),
         pytest.param("hpss", {**SOUND, "output_paths": {"harmonic": "../x"}},
                      AudiollaError, "..", id="a path that leaves"),
         pytest.param("midi_compose", {"spec": []}, BadParameter, "spec", id="a spec that is none"),

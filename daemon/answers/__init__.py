@@ -1,0 +1,1 @@
+"""Results that are given again instead of made again, for the same question."""

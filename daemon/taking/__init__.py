@@ -1,0 +1,1 @@
+"""How a hot folder finds its files, and what it takes as one."""

@@ -1,0 +1,88 @@
+"""What a worker does with a sound that its hot folder has worked on before."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Protocol
+
+from daemon.delivery import Drafts
+from daemon.execution import Context
+from daemon.reader import JobReader
+from daemon.taking.twice import told
+from rules.orders import Delivery, path_from_text
+
+_CANNOT_LINK: Final = frozenset((errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP))
+
+
+class Names(Protocol):
+    """Names for what a job delivers."""
+
+    def sound(self, part: str) -> PurePosixPath:
+        """Where the sound goes; `part` names one of several."""
+
+    def side(self, op: str, ext: str, field: str = "") -> PurePosixPath:
+        """Where a picture, report or other file of a step goes."""
+
+
+def linked(
+    earlier: str,
+    job: str,
+    delivery: Delivery,
+    context: Context,
+    names: Callable[[Mapping[str, Any]], Names],
+) -> dict[str, Any] | None:
+    """Give what an earlier job delivered the names that this job would have given it.
+
+    Args:
+        earlier: the job that worked on the same sound.
+        job: this one.
+        delivery: where this one's files go.
+        context: of the worker.
+        names: made from the earlier job's result.
+
+    Returns:
+        The job's result; None if what came out then is not all there any more.
+    """
+    reader = JobReader(context.settings.database)
+    try:
+        record = reader.job(earlier)
+    finally:
+        reader.close()
+    if record is None or record.state != "completed" or record.result is None:
+        return None
+    outputs = record.result["outputs"]
+    if not outputs or not all(_is_there(output) for output in outputs):
+        return None
+    naming = names(record.result)
+    ops = {step["step"]: step["op"] for step in record.result["steps"]}
+    replace = delivery.conflict == "replace"
+    with Drafts(job, delivery.folder, replace=replace) as drafts:
+        for output in outputs:
+            path = path_from_text(output["path"])
+            ext, name = path.suffix.removeprefix("."), output.get("name", "")
+            wanted = naming.sound(name)
+            if output["role"] != "sound":
+                wanted = naming.side(ops[output["step"]], ext, name)
+            about = {k: v for k, v in output.items() if k not in ("path", "size", "role")}
+            draft = drafts.add(wanted, output["role"], **about)
+            _link(path, draft.part)
+        return drafts.publish(context, lambda made: told(earlier, made))
+
+
+def _is_there(output: Mapping[str, Any]) -> bool:
+    path = path_from_text(output["path"])
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == output["size"]
+
+
+def _link(source: Path, part: Path) -> None:
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part, follow_symlinks=False)
+    except OSError as wrong:
+        if wrong.errno not in _CANNOT_LINK:
+            raise
+        shutil.copyfile(source, part)
