@@ -419,3 +419,15 @@ def test_the_thread_fires_what_is_due_and_ends_when_it_is_told(clockwork):
     assert fired.wait(30)
     c.ticker.stop()
     assert (said[0].schedule, said[0].tick, len(said[0].jobs)) == ("masters", NOON + 900, 1)
+
+
+def test_a_clock_that_slept_does_not_count_what_another_fired_as_missed(clockwork):
+    c = clockwork(masters(grace="2m"))
+    sleeper = c.another()
+    sleeper.turn()
+    c.until(minutes=46)
+    c.away(hours=2)
+    sleeper.turn()
+    c.ticker.turn()
+    assert c.times()[:3] == ["23. 12:15 fired", "23. 12:30 fired", "23. 12:45 fired"]
+    assert sum(1 + f.missed for f in c.history) == (c.clock.now() - NOON) // 900
