@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "jobs": "List, show, cancel or retry jobs.",
     "folders": "List hot folders, or look through them now.",
     "rules": "Check rules files, or explain what they would do to a file.",
+    "schedules": "List schedules, show when they are due and what they did, or run one now.",
     "presets": "List presets, or show the steps of one.",
     "models": "List, fetch or verify the weights of the neural engines.",
     "token": "Create, list or revoke the named tokens of the API.",

@@ -64,6 +64,7 @@ from daemon.outbox import Webhook as QueuedWebhook
 from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
 from daemon.resumable import Resumable
+from daemon.schedules.service import ScheduleService
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
 from daemon.staging import Staging, copy_capped, normalized, too_large
@@ -114,6 +115,7 @@ class QueueService:
         self._outgoing = outgoing_for(settings)
         self._hooks = hooks_for(settings)
         self._outbox = OutboxReader(settings.database)
+        self.schedules = ScheduleService(settings, client, folders=manager)
         self.answers = Answers(settings, self._device)
         self._by_key = [threading.Lock() for _ in range(64)]
         self.deliverer = Deliverer(
@@ -490,6 +492,7 @@ class QueueService:
             folders = self._manager.status()
             notes += [f"{one.file}: {one.problems[0]}" for one in folders.broken if one.problems]
             notes += [folders.trouble] if folders.trouble else []
+        notes += self.schedules.problems()
         oldest = self._reader.oldest_pending()
         return Vitals(
             problems=problems,
