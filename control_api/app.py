@@ -19,6 +19,7 @@ from control_api import (
     openapi,
     probes,
     rest,
+    schedules,
     uploads,
     webhooks,
     workflow,
@@ -47,6 +48,7 @@ def all_routes(service: Service, door: Door | None = None) -> list[Route]:
         *engines.routes(service),
         *events.routes(service),
         *folders.routes(service),
+        *schedules.routes(service),
         *probes.routes(service),
         *(door.routes(waiting) if door else []),
     ]

@@ -59,6 +59,10 @@ class UnknownWebhook(AudiollaError):
     """No webhook has this id."""
 
 
+class UnknownSchedule(AudiollaError):
+    """No schedule has this name."""
+
+
 class UnknownPreset(AudiollaError):
     """No preset has this name."""
 
@@ -93,6 +97,7 @@ class ChecksumMismatch(AudiollaError):
 
 STATUS |= {UnknownUpload: 404, WrongOffset: 409, UploadBusy: 423, ChecksumMismatch: 460}
 STATUS |= {UnknownJob: 404, UnknownPreset: 404, WrongState: 409, Busy: 503}
+STATUS |= {UnknownSchedule: 404}
 STATUS |= {UnknownWebhook: 404, KeyReused: 422, StillRunning: 409}
 
 

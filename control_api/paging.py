@@ -33,20 +33,29 @@ def page_of(req: falcon.Request) -> Page:
         MistypedParameter, BadParameter: limit is no number, or out of range; the cursor is none
             that was given out.
     """
-    text = req.get_param("limit") or ""
-    limit = None
-    if text:
-        if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise MistypedParameter(f"limit = {text!r} is not a whole number", field="limit")
-        limit = int(text)
-        if not 1 <= limit <= MAX_LIMIT:
-            raise BadParameter(f"limit = {text} is outside 1..{MAX_LIMIT}", field="limit")
+    limit = whole_number(req, "limit", most=MAX_LIMIT)
     given = req.get_param("cursor") or ""
     try:
         cursor = base64.urlsafe_b64decode(given.encode() + b"==").decode()
     except (binascii.Error, UnicodeError):
         raise BadParameter("cursor is none that this server gave out", field="cursor") from None
     return Page(limit, cursor)
+
+
+def whole_number(req: falcon.Request, name: str, *, most: int) -> int | None:
+    """A query parameter that counts from 1; None when it is not given.
+
+    Raises:
+        MistypedParameter, BadParameter: it is no number, or out of range.
+    """
+    text = req.get_param(name) or ""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise MistypedParameter(f"{name} = {text!r} is not a whole number", field=name)
+    if not 1 <= int(text) <= most:
+        raise BadParameter(f"{name} = {text} is outside 1..{most}", field=name)
+    return int(text)
 
 
 def link_next(req: falcon.Request, resp: falcon.Response, end: str) -> None:

@@ -398,8 +398,90 @@ class ApiSettings(Protocol):
         """Seconds that an ended job is kept."""
 
 
+@dataclass(frozen=True)
+class ScheduleState:
+    """One schedule, and how it stands. Times are Unix seconds."""
+
+    name: str
+    #: `built-in`, `file` (only whoever edits that can change it) or `api`.
+    origin: Literal["built-in", "file", "api"]
+    enabled: bool
+    cron: str
+    timezone: str
+    #: What it runs: `folder`, `files`, `chore` or `steps`.
+    runs: str
+    #: As it was written, with the name.
+    written: Mapping[str, Any]
+    #: The next tick; None while it is switched off.
+    next_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Firing:
+    """What a schedule did at one tick. Times are Unix seconds."""
+
+    schedule: str
+    #: When it was due; when somebody asked for it, if `manual`.
+    tick: float
+    manual: bool
+    #: `fired`, `skipped`, `missed` or `failed`.
+    state: str
+    #: Ticks before it that it stands for.
+    missed: int
+    at: float
+    note: str | None = None
+    #: Its jobs and their states; `gone` for those that were forgotten since.
+    jobs: Mapping[str, str] = field(default_factory=dict)
+
+
+class Schedules(Protocol):
+    """What is done by the clock."""
+
+    def all(self) -> list[ScheduleState]:
+        """Those in force, by name."""
+
+    def problems(self) -> Sequence[str]:
+        """What is wrong with those that are written but not in force."""
+
+    def put(self, name: str, written: Mapping[str, Any], *, replace: bool) -> ScheduleState:
+        """Make a schedule, or change one that was made here.
+
+        Raises:
+            BadParameter: it cannot be used; the detail has all that is wrong.
+            WrongState: there is one of this name (unless `replace`), or the file has it.
+        """
+
+    def delete(self, name: str) -> bool:
+        """Forget one that was made here; False when there is none.
+
+        Raises:
+            WrongState: it is written in the file, or comes with the program.
+        """
+
+    def upcoming(self, name: str, count: int) -> list[float] | None:
+        """Its next ticks, also while it is switched off; None when there is none of this name."""
+
+    def plan(self, name: str) -> list[dict[str, Any]] | None:
+        """What it would do now, for each file; nothing is written."""
+
+    def run(self, name: str) -> Firing | None:
+        """Fire it now, whatever its times.
+
+        Raises:
+            WrongState: its jobs are still at work, and it says not to overlap.
+            AudiollaError: no jobs could be made.
+        """
+
+    def firings(self, name: str | None, limit: int) -> list[Firing]:
+        """The newest of the history, oldest first."""
+
+
 class Service(Protocol):
     """The daemon, as the API sees it."""
+
+    @property
+    def schedules(self) -> Schedules:
+        """What is done by the clock."""
 
     # -- jobs --------------------------------------------------------------------------------
     def new_job_id(self) -> str:

@@ -13,6 +13,17 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from control_api.ports import Status
+from control_api.schedule_shapes import (
+    DeletedSchedule,
+    FiringList,
+    FiringObject,
+    NewSchedule,
+    ScheduleBody,
+    ScheduledWork,
+    ScheduleList,
+    ScheduleObject,
+    Upcoming,
+)
 
 
 @dataclass(frozen=True)
@@ -381,6 +392,8 @@ _PAGE = {
     "cursor": Annotated[str, Field(description="From the Link of the page before.")],
 }
 
+_COUNT = Annotated[int, Field(ge=1, le=1000, description="How many; default 10.")]
+
 #: Those that a job may have ended with.
 _OF_A_JOB = (400, 404, 409, 413, 415, 422, 507)
 
@@ -492,6 +505,23 @@ SHAPES: Mapping[str, Shape] = {
     "DELETE /v1/jobs/{job_id}": Shape(RemovedJob, errors=(404,)),
     "POST /v1/jobs/{job_id}/retry": Shape(Submission, status=202, errors=(404, 409)),
     "POST /v1/jobs/{job_id}/undo": Shape(_ANY, errors=(409,)),
+    "GET /v1/schedules": Shape(ScheduleList),
+    "POST /v1/schedules": Shape(
+        ScheduleObject, status=201, body=NewSchedule, errors=(400, 409, 413, 422)
+    ),
+    "GET /v1/schedules/{name}": Shape(ScheduleObject, errors=(404,)),
+    "PUT /v1/schedules/{name}": Shape(
+        ScheduleObject, body=ScheduleBody, errors=(400, 409, 413, 422)
+    ),
+    "DELETE /v1/schedules/{name}": Shape(DeletedSchedule, errors=(404, 409)),
+    "GET /v1/schedules/{name}/next": Shape(
+        Upcoming, query={"count": _COUNT}, errors=(400, 404, 422)
+    ),
+    "GET /v1/schedules/{name}/plan": Shape(ScheduledWork, errors=(400, 404)),
+    "POST /v1/schedules/{name}/run": Shape(FiringObject, status=202, errors=(400, 404, 409, 507)),
+    "GET /v1/schedules/{name}/history": Shape(
+        FiringList, query={"limit": _PAGE["limit"]}, errors=(400, 404, 422)
+    ),
     "GET /v1/folders": Shape(_ANY),
     "POST /v1/folders/scan": Shape(_ANY),
     "POST /v1/folders/{name}/release": Shape(_ANY),

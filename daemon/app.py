@@ -84,6 +84,7 @@ def serve(settings: Settings) -> int:
     service.deliverer.start(client.subscribe(lambda one: one.webhook or one.state == "missed"))
     manager.start(client.subscribe(lambda one: one.state in ENDED or one.state == "missed"))
     notifier.start()
+    service.schedules.ticker.start()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -99,6 +100,7 @@ def serve(settings: Settings) -> int:
     # they belong, and whoever waits for a reply gets it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stop(at_once=True))
+    service.schedules.ticker.stop()  # what it fires now would only wait for the next start
     dispatcher.stop()
     manager.stop()
     notifier.stop()
@@ -111,4 +113,5 @@ def serve(settings: Settings) -> int:
     withdraw(settings)
     client.close()
     reader.close()
+    service.schedules.close()
     return 0

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "undo": "Put everything back as it was before a job of a hot folder.",
     "history": "Say what became of a file: when it came, what was done, where it went.",
     "replay": "Make again what a manifest describes, and compare the bytes.",
+    "schedules": "List schedules, show when they are due and what they did, or run one now.",
     "presets": "List presets, or show the steps of one.",
     "models": "List, fetch or verify the weights of the neural engines.",
     "token": "Create, list or revoke the named tokens of the API.",

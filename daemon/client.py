@@ -11,7 +11,7 @@ import itertools
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import asdict, dataclass
@@ -30,6 +30,7 @@ from daemon.jobs import (
     State,
     Submitted,
 )
+from daemon.schedules.firing import Fired, NewFiring
 
 _JOBS_PER_MESSAGE = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two tries to connect
@@ -242,6 +243,36 @@ class Client:
             NoSuchWebhook: there is none.
         """
         self._request({"do": "webhook_again", "id": webhook})
+
+    # -- schedules ---------------------------------------------------------------------------
+    def fire(self, firing: NewFiring) -> Fired:
+        """Write a tick of a schedule down and put its jobs on the queue, or neither.
+
+        Raises:
+            QueueUnavailable: no answer. Saying it again does no harm.
+        """
+        return Fired(**self._request({"do": "fire", "firing": asdict(firing)}))
+
+    def settle(self, timings: Mapping[str, str]) -> dict[str, float]:
+        """How far each schedule is, in Unix seconds; see `schedules.book.Book.settle`."""
+        answer: dict[str, float] = self._request({"do": "settle", "timings": dict(timings)})
+        return answer
+
+    def forget_marks(self, names: Sequence[str]) -> None:
+        """These schedules are no more."""
+        self._request({"do": "forget_marks", "names": list(names)})
+
+    def put_schedule(self, name: str, written: str) -> None:
+        """Keep a schedule (JSON), in place of one of this name."""
+        self._request({"do": "put_schedule", "name": name, "written": written})
+
+    def drop_schedule(self, name: str) -> bool:
+        """Forget a schedule; False when there is none (any more)."""
+        return bool(self._request({"do": "drop_schedule", "name": name}))
+
+    def upkeep(self, verb: str, **about: Any) -> Any:
+        """Have a piece of housekeeping done that only the writer of the database can do."""
+        return self._request({"do": verb, **about})
 
     def delete(self, job: str) -> None:
         """Forget an ended job, and remove its results.

@@ -8,6 +8,7 @@ from typing import Any
 
 from daemon.jobs import Job, NewJob, NoSuchJob, Refusal
 from daemon.queue import Queue
+from daemon.schedules.firing import NewFiring
 from daemon.store import Store
 from daemon.wire import Channel, encode
 
@@ -125,6 +126,29 @@ class Desk:
             case "delete":
                 self._queue.delete(message["id"])
                 return True
+            case "fire":
+                return self._queue.book.fire(NewFiring(**message["firing"]))
+            case "settle":
+                return self._queue.book.settle(message["timings"])
+            case "forget_marks":
+                self._queue.book.forget_marks(message["names"])
+                return True
+            case "put_schedule":
+                self._queue.book.put(message["name"], message["written"])
+                return True
+            case "drop_schedule":
+                return self._queue.book.drop(message["name"])
+            case "forget_firings":
+                return self._queue.book.forget_firings(message["seconds"])
+            case "forget_ledger":
+                return self._queue.forget_ledger(
+                    message["seconds"], message["after"], chores=message["chores"]
+                )
+            case "seen":
+                self._queue.book.seen(message["files"], message["gone"])
+                return True
+            case "upkeep":
+                return self._store.upkeep(message["pages"])
             case "subscribe":
                 client.subscribed = True
                 self._queue.listening = True

@@ -18,6 +18,9 @@ from handlers.chain import Recall
 from handlers.engines.shelf import Shelf
 from rules.orders import WirePath
 
+CHORE = '{"chore":'
+"""Begins an order that is about housekeeping, not about sound."""
+
 
 class _Plain(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -100,6 +100,8 @@ class FolderManager:
         #: Folders whose rule file is gone, until their last job has ended.
         self._leaving: list[HotFolder] = []
         self._broken: dict[RuleFile, tuple[Problem, ...]] = {}
+        #: Until when each folder was told to let go what it holds back.
+        self._released: dict[str, float] = {}
         self._next_reload = float("-inf")
         self._status = FoldersStatus((), ())
         # Held during a turn, and by those who change something between two.
@@ -208,6 +210,22 @@ class FolderManager:
             self._turned.wait_for(lambda: self._turns >= target, timeout)
         return self._status
 
+    def names(self) -> list[str]:
+        """Those that are in force."""
+        return [folder.name for folder in self._status.folders]
+
+    def let_go(self, name: str, until: float) -> None:
+        """Let a folder have what it holds back that came before `until` (Unix seconds).
+
+        May come before the folder is known; it is looked through in any case.
+        """
+        with self._lock:
+            self._released[name] = max(until, self._released.get(name, until))
+            for folder in self._everyone():
+                if folder.rules.name == name:
+                    folder.let_go(until)
+        self._wake.set()
+
     def bring_back(self, job: str) -> bool:
         """Move the file of a failed job back to `processing`, so that the job can be retried.
 
@@ -310,6 +328,8 @@ class FolderManager:
             if not rules.root.is_dir() and self._settings.folders in rules.root.parents:
                 rules.root.mkdir(parents=True)
             fresh = self._open(rules)
+            if rules.name in self._released:
+                fresh.let_go(self._released[rules.name])
             if folder is not None:
                 folder.retire()
                 self._leaving.append(folder)

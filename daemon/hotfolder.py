@@ -221,6 +221,8 @@ class HotFolder:
         self._last_event: float | None = None
         self._recovered = self._retired = False
         self._taken = self._failed = 0
+        #: What came before this (Unix seconds) is not held back any more.
+        self.released_until = self._released = float("-inf")
         self.problem = ""
 
     @property
@@ -257,6 +259,11 @@ class HotFolder:
     def rescan_soon(self, *, everything: bool = False) -> None:
         """Look through the folder in the next turn; `everything` trusts no modification time."""
         self.arrivals.rescan_soon(everything=everything)
+
+    def let_go(self, until: float) -> None:
+        """Hold back nothing that came before `until` (Unix seconds)."""
+        self.released_until = max(self.released_until, until)
+        self.rescan_soon(everything=True)
 
     def reconcile_soon(self) -> None:
         """Ask about every job in hand in the next turn: the end of some may have been missed."""
@@ -341,6 +348,7 @@ class HotFolder:
             if trouble:
                 self._tell_paused(trouble)
                 return min(now + self._rescan_interval, self._next_reconcile)
+            self._release()
             room = self._gate.room(len(self._in_hand), BATCH)
             if not self._retired:
                 self._take(self.arrivals.complete(room), open_=room > 0)
@@ -359,6 +367,17 @@ class HotFolder:
             # What is complete waits; the end of a job, or the opening of a window, makes room.
             due = max(due, self._clock.monotonic() + self._gate.sleep())
         return min(due, self._next_reconcile, self._holding.next_due)
+
+    def _release(self) -> None:
+        """Let held jobs start that were made before the folder was last let go."""
+        if self._released >= self.released_until:
+            return
+        if self._rules.hold is not None:
+            known = [(job, self._ledger.job(job)) for job in self._in_hand]
+            self._queue.release(
+                [job for job, one in known if one and one.created <= self.released_until]
+            )
+        self._released = self.released_until
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)

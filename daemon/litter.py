@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from daemon.jobs import ENDED
@@ -19,6 +20,8 @@ from daemon.reader import JobReader
 from daemon.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_ON_THE_WAY = 600.0  # seconds that what a job will need may lie there before it is on the queue
 
 
 class Litter:
@@ -55,22 +58,47 @@ class Litter:
             remove(folder)
 
     def _sweep(self) -> None:
-        """Remove scratch of jobs that have ended, and results of jobs that were deleted."""
         reader = JobReader(self._settings.database)
-        scratch = _folders_of_jobs(self._settings.scratch)
-        states = reader.known(list(scratch))
-        for job, folder in scratch.items():
-            if states.get(job, "failed") in ENDED:
-                remove(folder)
-        results = _folders_of_jobs(self._settings.results)
-        known = reader.known(list(results))
-        # A result that nobody knows of is only removed when it is old: the database may be another
-        # one than that which the results belong to.
-        oldest = time.time() - self._settings.job_ttl
-        for job, folder in results.items():
-            if job not in known and folder.stat().st_mtime < oldest:
-                remove(folder)
-        reader.close()
+        try:
+            sweep(self._settings, reader, time.time())
+        finally:
+            reader.close()
+
+
+def sweep(
+    settings: Settings,
+    reader: JobReader,
+    now: float,
+    pulse: Callable[[], None] = lambda: None,
+) -> dict[str, int]:
+    """Remove scratch of jobs that have ended, and results of jobs that were deleted.
+
+    Args:
+        now: Unix seconds.
+        pulse: called before each; raises to stop.
+
+    Returns:
+        How many folders of each kind were removed.
+    """
+    removed = {"scratch": 0, "results": 0}
+    scratch = _folders_of_jobs(settings.scratch)
+    states = reader.known(list(scratch))
+    for job, folder in scratch.items():
+        if states.get(job, "failed") in ENDED:
+            pulse()
+            remove(folder)
+            removed["scratch"] += 1
+    results = _folders_of_jobs(settings.results)
+    known = reader.known(list(results))
+    # A result that nobody knows of is only removed when it is old: the database may be another
+    # one than that which the results belong to, or its job is on the way to the queue.
+    oldest = now - max(settings.job_ttl, _ON_THE_WAY)
+    for job, folder in results.items():
+        if job not in known and folder.stat().st_mtime < oldest:
+            pulse()
+            remove(folder)
+            removed["results"] += 1
+    return removed
 
 
 def remove(folder: Path) -> None:

@@ -32,6 +32,7 @@ from daemon.jobs import (
     check_move,
 )
 from daemon.outbox import Outbox
+from daemon.schedules.book import Book
 from daemon.store import Duplicate, Store
 
 
@@ -84,6 +85,7 @@ class Queue:
         #: Some job waits for a moment to come; cleared by whoever calls `release_due`.
         self.has_delayed = True
         self.outbox = Outbox(store, clock)
+        self.book = Book(store, clock, self.submit)
         self.epoch = store.begin_epoch()
         self._recover()
 
@@ -611,6 +613,27 @@ class Queue:
         for seq, job in old:
             self._forget(seq, job)
         return len(old)
+
+    def forget_ledger(
+        self, seconds: float, after: int, *, chores: bool = False
+    ) -> tuple[int, int | None]:
+        """Forget jobs of folders and schedules that ended well longer ago than this.
+
+        Args:
+            after: position of the last job that was looked at; 0 to begin.
+            chores: only those of housekeeping.
+
+        Returns:
+            How many were forgotten, and the position of the last that was looked at; None when
+            there are no more.
+        """
+        before = self._clock.now() - seconds
+        statement = "old_chores" if chores else "old_jobs"
+        rows = self._store.look_up(statement, _before=before, _after=after)
+        old = [(seq, job) for seq, job in rows if job is not None]
+        for seq, job in old:
+            self._forget(seq, job)
+        return len(old), rows[-1][0] if rows else None
 
     # -- telling -----------------------------------------------------------------------------
     def _tell(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -56,6 +57,20 @@ class Recalled:
         draft.write_bytes(data)
         draft.rename(path)
         self._make_room(path.parent)
+
+    def forget_older(self, seconds: float, now: float) -> int:
+        """Forget what was not asked for as long as this; how many facts.
+
+        Args:
+            now: Unix seconds.
+        """
+        forgotten = 0
+        for file in self._folder.glob("??/*"):
+            with contextlib.suppress(FileNotFoundError):  # another worker made room
+                if file.stat().st_mtime < now - seconds:
+                    file.unlink()
+                    forgotten += 1
+        return forgotten
 
     def path(self, key: str) -> Path:
         """Where facts lie."""

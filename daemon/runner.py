@@ -16,7 +16,7 @@ from typing import Any
 from daemon import scratch
 from daemon.delivering.recording import Recording
 from daemon.delivery import Access, Drafts, publish
-from daemon.execution import Claim, Context, Finished, HandOver
+from daemon.execution import CHORE, Claim, Context, Finished, HandOver
 from daemon.recall import content_of
 from daemon.settings import Settings
 from daemon.taking.again import linked
@@ -66,6 +66,10 @@ def run(claim: Claim, context: Context) -> Finished | HandOver:
     with _storage_faults():
         if claim.intent is not None and not publish(claim.intent):
             return _done(claim, claim.intent.result)
+        if claim.order.startswith(CHORE):
+            from daemon.schedules import housework
+
+            return housework.run(claim, context)
         order = Order.model_validate_json(claim.order)
         if order.sound is None and not order.steps and not order.choose:
             return Finished(result={})

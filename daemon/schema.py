@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool, StaticPool
 
 #: The newest migration. A database at this revision needs no alembic.
-HEAD = "0003"
+HEAD = "0004"
 
 #: Begins a transaction that will write.
 BEGIN = "BEGIN IMMEDIATE"
@@ -77,6 +77,7 @@ DELAYED = sa.text("state = 'pending' AND not_before IS NOT NULL")
 RUNNING = sa.text("state = 'running'")
 FORGETTABLE = sa.text("completed IS NOT NULL AND source IN ('rest', 'mcp', 'cli')")
 KEYED = sa.text("idempotency_key IS NOT NULL")
+AT_WORK = sa.text("source = 'schedule' AND state IN ('pending', 'running')")
 
 
 def _partial(name: str, *columns: object, where: sa.TextClause, unique: bool = False) -> sa.Index:
@@ -97,6 +98,7 @@ _partial("jobs_delayed", jobs.c.not_before, where=DELAYED)
 _partial("jobs_running", jobs.c.seq, where=RUNNING)
 _partial("jobs_forgettable", jobs.c.completed, where=FORGETTABLE)
 _partial("jobs_by_key", jobs.c.idempotency_key, where=KEYED, unique=True)
+_partial("jobs_at_work", jobs.c.endpoint, where=AT_WORK)
 
 job_events = sa.Table(
     "job_events",
@@ -149,6 +151,60 @@ webhook_attempts = sa.Table(
     sa.Column("error", sa.Text),
 )
 
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("written", sa.Text, nullable=False),
+    sa.Column("changed", sa.Float, nullable=False),
+)
+"""Schedules that were made over the API, as JSON; those of `schedules.yaml` stay in their file."""
+
+schedule_marks = sa.Table(
+    "schedule_marks",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("timing", sa.Text, nullable=False),
+    sa.Column("settled", sa.Float, nullable=False),
+)
+"""How far each schedule is: what was due up to `settled` has a row in `firings`, or came before
+the schedule was made or last changed its `timing`."""
+
+firings = sa.Table(
+    "firings",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("schedule", sa.Text, nullable=False),
+    sa.Column("tick", sa.Float, nullable=False),
+    sa.Column("manual", sa.Boolean, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("missed", sa.Integer, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("note", sa.Text),
+)
+"""One row per schedule and tick, written in the transaction that puts its jobs on the queue."""
+
+sa.Index("firings_by_tick", firings.c.schedule, firings.c.tick, firings.c.manual, unique=True)
+sa.Index("firings_by_time", firings.c.at)
+
+firing_jobs = sa.Table(
+    "firing_jobs",
+    metadata,
+    sa.Column("firing", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("job", sa.Text, primary_key=True),
+)
+
+fixity = sa.Table(
+    "fixity",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("modified", sa.Float, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("checked", sa.Float, nullable=False),
+)
+"""Delivered files as they were when they were first, or last legitimately, read back."""
+
 sounds = sa.Table(
     "sounds",
     metadata,
@@ -182,6 +238,8 @@ def writer_engine(database: Path) -> sa.Engine:
         cursor = raw.cursor()  # type: ignore[attr-defined]  # as above
         for pragma in (
             "page_size = 8192",
+            # Of a new file only; what is freed can then be given back bit by bit.
+            "auto_vacuum = INCREMENTAL",
             "journal_mode = WAL",
             "synchronous = FULL",
             "busy_timeout = 5000",

@@ -65,6 +65,7 @@ from daemon.outbox import Webhook as QueuedWebhook
 from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
 from daemon.resumable import Resumable
+from daemon.schedules.service import ScheduleService
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
 from daemon.staging import Staging, copy_capped, normalized, too_large
@@ -115,6 +116,7 @@ class QueueService:
         self._outgoing = outgoing_for(settings)
         self._hooks = hooks_for(settings)
         self._outbox = OutboxReader(settings.database)
+        self.schedules = ScheduleService(settings, client, folders=manager)
         self.answers = Answers(settings, self._device)
         self._by_key = [threading.Lock() for _ in range(64)]
         self.deliverer = Deliverer(
@@ -507,6 +509,7 @@ class QueueService:
             notes += [f"{one.file}: {one.problems[0]}" for one in folders.broken if one.problems]
             notes += [folders.trouble] if folders.trouble else []
             notes += [f"{f.name} is paused: {f.problem}" for f in folders.folders if f.problem]
+        notes += self.schedules.problems()
         oldest = self._reader.oldest_pending()
         return Vitals(
             problems=problems,

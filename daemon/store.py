@@ -21,7 +21,8 @@ from daemon.jobs import Job, State
 from daemon.migrate import bring_up
 from daemon.prepared import Prepared
 from daemon.reader import job_of
-from daemon.schema import facts, job_events, jobs, sounds, webhook_attempts, webhooks
+from daemon.schedules.statements import STATEMENTS as SCHEDULE_STATEMENTS
+from daemon.schema import facts, firings, job_events, jobs, sounds, webhook_attempts, webhooks
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ _STATEMENTS: dict[str, sa.Executable] = {
     .where(schema.FORGETTABLE, jobs.c.completed < sa.bindparam("_before"))
     .order_by(jobs.c.completed)
     .limit(500),
-}
+} | SCHEDULE_STATEMENTS
 
 
 class Store:
@@ -222,8 +223,8 @@ class Store:
             wrong = schema.damage(self._connection)
             if wrong is not None:
                 raise UnusableDatabase(f"{database} is damaged: {wrong}")
-        counted = jobs.c.seq, job_events.c.number, webhooks.c.number
-        self._seq, self._number, self._webhook = (
+        counted = jobs.c.seq, job_events.c.number, webhooks.c.number, firings.c.number
+        self._seq, self._number, self._webhook, self._firing = (
             self._connection.scalar(sa.select(sa.func.max(column))) or 0 for column in counted
         )
         self._connection.rollback()
@@ -420,6 +421,46 @@ class Store:
         """Remove a webhook and its attempts."""
         self.change("forget_attempts", {"_number": number})
         self.change("forget_webhook", {"_number": number})
+
+    # -- schedules ---------------------------------------------------------------------------
+    def next_firing(self) -> int:
+        """A number for a firing that is about to be written down."""
+        self._firing += 1
+        return self._firing
+
+    def look_up(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a prepared query, with what this turn has changed."""
+        return self._query(statement, **values)
+
+    def upkeep(self, pages: int) -> dict[str, int]:
+        """Give free pages of the file back, write its log into it, look how its indexes are used.
+
+        Each is bounded, because everybody waits for it: nothing here waits for readers.
+
+        Args:
+            pages: how many to give back at most.
+
+        Returns:
+            `given`, `free` (those that are left) and `pages` of the file, of `page_size` bytes.
+        """
+        self.commit()
+        free = self._pragma("freelist_count")
+        # As a script: the driver takes but one step of a statement without columns, and each step
+        # of this one gives back one page.
+        self._raw.executescript(f"PRAGMA incremental_vacuum({pages:d})")
+        for pragma in ("analysis_limit = 400", "optimize", "wal_checkpoint(PASSIVE)"):
+            self._cursor.execute(f"PRAGMA {pragma}").fetchall()
+        left = self._pragma("freelist_count")
+        told = {name: self._pragma(f"page_{name}") for name in ("count", "size")}
+        return {
+            "given": free - left,
+            "free": left,
+            "pages": told["count"],
+            "page_size": told["size"],
+        }
+
+    def _pragma(self, name: str) -> int:
+        return int(self._cursor.execute(f"PRAGMA {name}").fetchone()[0])
 
     # -- at start ----------------------------------------------------------------------------
     def begin_epoch(self) -> int:

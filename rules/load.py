@@ -33,7 +33,7 @@ from rules.sets import member_named
 from rules.steps import StepReader, Steps, Surroundings, joined
 from rules.written import Place, Problem, RulesBroken
 
-__all__ = ["Surroundings", "load_rules"]
+__all__ = ["Surroundings", "check_rules", "load_rules"]
 
 
 def load_rules(text: str | bytes, file: Path, around: Surroundings) -> FolderRules:
@@ -54,6 +54,18 @@ def load_rules(text: str | bytes, file: Path, around: Surroundings) -> FolderRul
     except RulesBroken as broken:
         broken.includes = tuple(merged.files)
         raise
+
+
+def check_rules(
+    data: Any, file: Path, around: Surroundings, lines: Mapping[Place, int]
+) -> FolderRules:
+    """Check the value of a rule file; `lines` are those of its places.
+
+    Raises:
+        RulesBroken: with every fault that was found.
+    """
+    places = {place: (file, line) for place, line in lines.items()}
+    return _Loader(file, around, Merged(data, places)).load(data)
 
 
 # -- checking --------------------------------------------------------------------------------
@@ -296,7 +308,11 @@ class _Loader:
                 return  # told already, where those steps are written
             index = steps.origin[at]
             self._problem(wrong.detail, (*place, "steps", index), step=index, op=wrong.op)
-        if ops and ops[0].sound is None and after is None:
+        begins = bool(ops) and ops[0].sound is None and after is None
+        if not self._around.drops:
+            if not begins and after is None:
+                self._problem("has no sound to begin with: name some files", place)
+        elif begins:
             items = [item.sound.path for entries in orders[0].items.values() for item in entries]
             if Path(INPUT) not in items and not any(member_named(str(path)) for path in items):
                 self._problem(

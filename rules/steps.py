@@ -31,6 +31,8 @@ class Surroundings:
     staging: Path | None = None
     #: Finds a preset by its name.
     preset: Callable[[str], Preset | None] = lambda _: None
+    #: A file comes with each run; False for a chain that begins by itself.
+    drops: bool = True
     #: Folders, beside the hot folder, that included files may lie in, and how those are read.
     shared: tuple[Path, ...] = ()
     read: Callable[[Path], bytes] = Path.read_bytes

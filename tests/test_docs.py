@@ -13,6 +13,7 @@ import pytest
 from daemon.cli import COMMANDS
 from daemon.commands.docs import REFERENCE
 from daemon.reference import pages, stale
+from daemon.schedules.load import Around, load_schedules
 from daemon.settings import Settings, environment_name
 from handlers.registry import operations
 from rules.load import Surroundings, load_rules
@@ -37,6 +38,13 @@ RULES = [
     pytest.param(page, text, id=f"{page.relative_to(ROOT)}:{line}")
     for page in PAGES
     for line, text in blocks(page, "yaml")
+    if not re.search("^schedules:", text, re.MULTILINE)
+]
+SCHEDULES = [
+    pytest.param(page, text, id=f"{page.relative_to(ROOT)}:{line}")
+    for page in PAGES
+    for line, text in blocks(page, "yaml")
+    if re.search("^schedules:", text, re.MULTILINE)
 ]
 LINES = [
     line.split("  #")[0].strip()
@@ -51,6 +59,12 @@ def test_every_rule_in_the_docs_loads(page, text):
     presets = {preset.name: preset for preset in shipped()}
     around = Surroundings(folder=Path("/hot"), preset=presets.get, is_file=lambda _: True)
     assert load_rules(text, page, around).rules
+
+
+@pytest.mark.parametrize(("page", "text"), SCHEDULES)
+def test_every_schedule_in_the_docs_loads(page, text, tmp_path):
+    presets = {preset.name: preset for preset in shipped()}
+    assert load_schedules(text, page, Around(tmp_path, presets.get))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

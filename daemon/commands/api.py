@@ -13,8 +13,13 @@ from daemon.settings import Settings
 from handlers.errors import AudiollaError
 
 
-def ask(settings: Settings, method: str, path: str, *, timeout: float = 60.0) -> Any:
+def ask(
+    settings: Settings, method: str, path: str, *, body: Any = None, timeout: float = 60.0
+) -> Any:
     """The JSON answer of the API.
+
+    Args:
+        body: sent as JSON, if there is one.
 
     Raises:
         Unreachable: no daemon works on this data directory.
@@ -28,11 +33,14 @@ def ask(settings: Settings, method: str, path: str, *, timeout: float = 60.0) ->
         raise nobody
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
-    headers = {}
+    headers: dict[str, str | bytes] = {}
+    data = None
+    if body is not None:
+        data, headers["Content-Type"] = json.dumps(body), "application/json"
     if settings.auth_token:
         headers["Authorization"] = f"Bearer {settings.auth_token}".encode()
     try:
-        connection.request(method, path, headers=headers)
+        connection.request(method, path, body=data, headers=headers)
         answer = connection.getresponse()
         body = json.loads(answer.read())
     except (OSError, http.client.HTTPException):

@@ -12,10 +12,12 @@ from pathlib import Path
 from control_api.errors import WrongState
 from control_api.ports import (
     EngineState,
+    Firing,
     Health,
     Job,
     Output,
     Removal,
+    ScheduleState,
     StoredFile,
     Taken,
     Upload,
@@ -26,7 +28,7 @@ from daemon.settings import Settings
 from daemon.staging import Staging, copy_capped, normalized
 from daemon.urls import Policy, without_secrets
 from handlers.engines.registry import engines
-from handlers.errors import NoSuchFile, UnreadableInput
+from handlers.errors import BadParameter, NoSuchFile, UnreadableInput
 from rules.orders import Delivery, Remote, SoundRef
 from rules.presets import shipped
 
@@ -47,11 +49,70 @@ def api_settings(**given):
     return Settings(**{"max_upload_bytes": 10_000, **given})
 
 
+class FakeSchedules:
+    """Schedules in a dictionary; their times are made up."""
+
+    def __init__(self):
+        self.made = {"sweep": self._state("sweep", {"cron": "17 4 * * *"}, "built-in")}
+        self.fired = []
+        self.wrong = []
+
+    @staticmethod
+    def _state(name, written, origin="api"):
+        enabled = bool(written.get("enabled", True))
+        kind = next((k for k in ("folder", "files", "chore") if k in written), "steps")
+        return ScheduleState(
+            name,
+            origin,
+            enabled,
+            str(written["cron"]),
+            "UTC",
+            kind,
+            written,
+            60.0 * enabled or None,
+        )
+
+    def all(self):
+        return list(self.made.values())
+
+    def problems(self):
+        return self.wrong
+
+    def put(self, name, written, *, replace):
+        if not isinstance(written.get("cron"), str):
+            raise BadParameter("cron: is required", field="cron")
+        if name in self.made and not replace:
+            raise WrongState(f"there is a schedule {name!r}; PUT replaces it")
+        self.made[name] = self._state(name, written)
+        return self.made[name]
+
+    def delete(self, name):
+        if name in self.made and self.made[name].origin != "api":
+            raise WrongState(f"schedule {name!r} comes with the program")
+        return self.made.pop(name, None) is not None
+
+    def upcoming(self, name, count):
+        return [60.0 * n for n in range(1, count + 1)] if name in self.made else None
+
+    def plan(self, name):
+        return [{"chore": name}] if name in self.made else None
+
+    def run(self, name):
+        if name not in self.made:
+            return None
+        self.fired.append(Firing(name, 100.5, True, "fired", 0, 100.5, None, {"job-1": "pending"}))
+        return self.fired[-1]
+
+    def firings(self, name, limit):
+        return [one for one in self.fired if one.schedule == name][-limit:]
+
+
 class FakeService:
     def __init__(self, folder: Path, max_upload_bytes: int = 10_000) -> None:
         self.folder = folder
         self.max_upload_bytes = max_upload_bytes
         self.submitted = []
+        self.schedules = FakeSchedules()
         self.discarded = []
         #: Events that were, and that will be heard; how many listen.
         self.log = []

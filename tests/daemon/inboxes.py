@@ -84,7 +84,8 @@ class FakeQueue:
 def _job(new: NewJob, seq: int) -> Job:
     blank = {f.name: None for f in fields(Job)}
     given = {f.name: getattr(new, f.name) for f in fields(NewJob) if f.name in blank}
-    return Job(**(blank | given | {"seq": seq, "state": "pending", "finished": [], "attempt": 0}))
+    given = blank | given | {"seq": seq, "created": float(seq)}
+    return Job(**(given | {"state": "pending", "finished": [], "attempt": 0}))
 
 
 class Studio:

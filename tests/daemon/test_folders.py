@@ -783,3 +783,18 @@ def test_a_disk_that_does_not_answer_for_a_moment_loses_no_file(studio, monkeypa
     s.pass_time(2.5)
 
     assert s.names == [f"{number}.wav" for number in range(5)]
+
+
+# -- the clock -------------------------------------------------------------------------------------
+def test_a_folder_that_is_let_go_knows_until_when_also_when_it_comes_later(studio):
+    s = studio()
+    s.manager.let_go("podcast", 100.0)  # before its rule file has been read
+    s.settle()
+    (folder,) = s.manager._folders.values()
+    assert folder.released_until == 100.0
+    assert s.manager.names() == ["podcast"]
+
+    s.manager.let_go("podcast", 200.0)
+    s.manager.let_go("podcast", 150.0)
+    s.manager.let_go("another", 300.0)
+    assert folder.released_until == 200.0

@@ -100,3 +100,17 @@ def test_the_rule_for_the_night_is_not_that_for_the_day(tmp_path):
         studio.drop(f"{name}.wav")
         studio.pass_time(3)
         assert list(studio.queue.jobs.values())[-1].endpoint == name
+
+
+def test_a_schedule_lets_go_what_was_held_before_its_tick(tmp_path):
+    studio = Studio(tmp_path, "hold: true\nrules: [{name: all}]")
+    for name in ("early.wav", "late.wav"):
+        studio.drop(name)
+        studio.pass_time(2.5)
+    early, late = studio.queue.jobs.values()
+    assert early.created < late.created
+    studio.manager.let_go("podcast", early.created)
+    studio.settle()
+
+    assert studio.queue.jobs[early.id].not_before is None
+    assert studio.queue.jobs[late.id].not_before == UNTIL_RELEASED
