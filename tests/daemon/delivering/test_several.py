@@ -271,3 +271,46 @@ def test_what_links_to_earlier_outputs_is_kept_track_of_like_any_delivery(shop, 
     assert (s.root / "b.wav").read_bytes() == take
     s.manager.undo(first.id)
     assert (s.root / "out/a.wav").read_bytes() == b"older a"
+
+
+def test_a_set_whose_originals_are_kept_is_back_in_the_inbox_and_taken_once(shop, take):
+    s = shop("originals: keep\n" + BAND)
+    dropped, _ = deliver_band(s, take)
+    s.pass_time(700, steps=30)
+
+    assert len(s.queue.jobs) == 1
+    assert {name: (s.root / name).read_bytes() for name in dropped} == dropped
+    assert s.files("processing") == []
+
+
+def test_of_a_ticket_only_the_ticket_is_deleted(tmp_path, shop, take):
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "take.wav").write_bytes(take)
+    s = shop(
+        f'originals: delete\ntickets: {{roots: ["{archive}"]}}\n'
+        "rules: [{match: {ext: wav}, steps: [reverse]}]"
+    )
+    s.drop("monday.job.yaml", json.dumps({"sound": "take.wav"}).encode())
+    s.pass_time(4, steps=8)
+    s.work()
+
+    assert s.files() == ["manifests/take.wav.json", "out/take.wav"]
+    assert (archive / "take.wav").read_bytes() == take
+
+
+def test_a_sound_and_its_sidecar_are_undone_together(shop, take):
+    s = shop("sidecars: take\nrules: [{steps: [{normalize: {target_lufs: -20}}]}]")
+    s.drop("take.yaml", b"params: {normalize: {target_lufs: -30}}")
+    s.drop("take.wav", take)
+    dropped = everything(s)
+    s.pass_time(4, steps=8)
+    s.work()
+    (job,) = s.queue.jobs
+    assert s.files("done") == ["take.wav", "take.yaml"]
+
+    done = s.manager.undo(job)
+    assert everything(s) == dropped
+    assert done.original == s.root / "take.wav"
+    s.pass_time(60, steps=30)
+    assert everything(s) == dropped
