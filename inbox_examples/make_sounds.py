@@ -156,6 +156,7 @@ def chord(start: float, length: float, pitches: Iterable[int], velocity: int) ->
 KICK, SNARE, CLOSED_HAT, OPEN_HAT, RIDE = 36, 38, 42, 46, 51
 CHORDS = ((57, 60, 64, 67), (53, 57, 60, 64), (48, 55, 60, 64), (55, 59, 62, 65))
 ROOTS = (33, 29, 36, 31)
+CADENCE = (((57, 60, 64), 33), ((57, 62, 65), 38), ((56, 59, 64), 28), ((57, 60, 64), 33))
 TUNE: tuple[Note, ...] = (
     (0, 1.5, 76, 92),
     (1.5, 0.5, 74, 80),
@@ -232,12 +233,13 @@ def club_track() -> Sound:
     drums: list[Note] = []
     for bar in range(4):
         beat = bar * 4.0
-        pitches, root = ((57, 60, 64), 33) if bar < 3 else ((50, 53, 57), 26)
-        keys += chord(beat, 0.4, pitches, 88) + chord(beat + 1.5, 0.4, pitches, 80)
-        bass += [(beat + at + 0.5, 0.4, root, 104) for at in range(4)]
+        pitches, root = CADENCE[bar]
+        keys += chord(beat, 0.4, pitches, 88) + chord(beat + 2.5, 0.4, pitches, 74)
+        bass += [(beat + at, 0.4, root, 108) for at in range(4)]
+        bass += [(beat + at + 0.5, 0.3, root + 12, 72) for at in range(4)]
         drums += [(beat + at, 0.2, KICK, 120) for at in range(4)]
         drums += [(beat + at, 0.2, SNARE, 92) for at in (1, 3)]
-        drums += [(beat + at + 0.5, 0.2, OPEN_HAT, 76) for at in range(4)]
+        drums += [(beat + at + 0.5, 0.2, CLOSED_HAT, 76) for at in range(4)]
     parts = {(0, 4): keys, (1, 38): bass, (9, 0): drums}
     return squeezed(play(parts, bpm=124, seconds=16 * 60 / 124), 1.4)
 
