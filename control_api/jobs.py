@@ -45,6 +45,9 @@ def routes(service: Service) -> list[Route]:
             raise _unknown(job_id)
         answer_json(resp, {"job_id": job_id, "status": "pending"}, 202)
 
+    def undo_job(_: falcon.Request, resp: falcon.Response, job_id: str) -> None:
+        answer_json(resp, service.undo(job_id))
+
     return [
         Route("GET", "/v1/jobs", "jobs", "List jobs, oldest first.", list_jobs),
         Route("GET", "/v1/jobs/{job_id}", "jobs", "Look at one job.", get_job),
@@ -64,6 +67,15 @@ def routes(service: Service) -> list[Route]:
             "Run a failed or cancelled job again.",
             retry_job,
             scope="run",
+        ),
+        # It takes files out of folders that people look into: more than running something.
+        Route(
+            "POST",
+            "/v1/jobs/{job_id}/undo",
+            "jobs",
+            "Put everything back as it was before a job of a hot folder.",
+            undo_job,
+            scope="admin",
         ),
     ]
 

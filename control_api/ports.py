@@ -586,6 +586,13 @@ class Service(Protocol):
             WrongState: it has not failed and was not cancelled.
         """
 
+    def undo(self, job_id: str) -> dict[str, Any]:
+        """Put everything back as it was before a job of a hot folder; what was done, as JSON.
+
+        Raises:
+            WrongState: it cannot be undone; nothing was changed.
+        """
+
     # -- webhooks -----------------------------------------------------------------------------
     def webhooks(self, status: str | None, job_id: str | None, limit: int) -> list[Webhook]:
         """The newest webhooks, oldest first; an unknown status gives none."""

@@ -504,6 +504,7 @@ SHAPES: Mapping[str, Shape] = {
     "GET /v1/jobs/{job_id}/result": Shape(bytes, errors=(*_OF_A_JOB, 416), parts=True),
     "DELETE /v1/jobs/{job_id}": Shape(RemovedJob, errors=(404,)),
     "POST /v1/jobs/{job_id}/retry": Shape(Submission, status=202, errors=(404, 409)),
+    "POST /v1/jobs/{job_id}/undo": Shape(_ANY, errors=(409,)),
     "GET /v1/schedules": Shape(ScheduleList),
     "POST /v1/schedules": Shape(
         ScheduleObject, status=201, body=NewSchedule, errors=(400, 409, 413, 422)

@@ -42,6 +42,8 @@ def serve(settings: Settings) -> int:
             from control_api.scopes import Keys
             from daemon.client import Client
             from daemon.clock import SystemClock
+            from daemon.delivering.notices import Notices
+            from daemon.delivering.notifier import Notifier
             from daemon.folders import FolderManager
             from daemon.jobs import ENDED
             from daemon.reader import JobReader
@@ -55,8 +57,10 @@ def serve(settings: Settings) -> int:
     try:
         client = Client(settings.socket)
         reader = JobReader(settings.database)
-        manager = FolderManager(settings, client, reader)
+        notices = Notices(settings.notices, SystemClock())
+        manager = FolderManager(settings, client, reader, notices=notices)
         service = QueueService(settings, client, reader, manager)
+        notifier = Notifier(settings, notices, client, announced=service.deliverer.wake)
         spool = settings.uploads / "incoming"
         named = TokenFile(settings.tokens).tokens
         keys = Keys(settings.auth_token, named, now=SystemClock().now)
@@ -79,6 +83,7 @@ def serve(settings: Settings) -> int:
     # A thread is only woken for what it is about.
     service.deliverer.start(client.subscribe(lambda one: one.webhook or one.state == "missed"))
     manager.start(client.subscribe(lambda one: one.state in ENDED or one.state == "missed"))
+    notifier.start()
     service.schedules.ticker.start()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,6 +103,7 @@ def serve(settings: Settings) -> int:
     service.schedules.ticker.stop()  # what it fires now would only wait for the next start
     dispatcher.stop()
     manager.stop()
+    notifier.stop()
     server.close()
     service.deliverer.stop()
     service.uploads.stop()

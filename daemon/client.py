@@ -213,6 +213,29 @@ class Client:
         told = {"id": webhook, "attempt": attempt, "state": state, "next_at": next_at}
         self._request({"do": "webhook_attempted", **told})
 
+    def announce(self, webhook: str, job: str, url: str, event: str, body: str) -> None:
+        """Put a webhook into the outbox; durable when it returns. A known id changes nothing.
+
+        Args:
+            webhook: its id, chosen by the sender.
+            job: the job that it tells of; empty where `body` is the message.
+            event: its `type`.
+            body: JSON, where there is no such job.
+
+        Raises:
+            QueueUnavailable: nobody answers.
+        """
+        self._request(
+            {
+                "do": "announce",
+                "id": webhook,
+                "job": job,
+                "url": url,
+                "event": event,
+                "body": body,
+            }
+        )
+
     def webhook_again(self, webhook: str) -> None:
         """Begin a new round of attempts at a webhook.
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from daemon.delivering.replaced import keep_replaced
 from daemon.execution import Intent, Placement, Promises
 from daemon.moves import fsync_file, fsync_folder, place
 from handlers.artifacts import File, FileCopy, Video
@@ -83,11 +84,23 @@ class Draft:
     ensure: Mapping[str, Any] = field(default_factory=dict)
     access: Access = field(default_factory=Access)
     number: int = 1
+    #: Where a file is kept whose name this one takes over.
+    keep: Path | None = None
 
     @property
     def final(self) -> Path:
         """The path at the present number."""
         return self.wanted.with_name(numbered(self.wanted.name, self.number))
+
+
+@dataclass
+class Note:
+    """A file that tells of the others: written when their names are known, told of by its key."""
+
+    key: str
+    draft: Draft
+    #: Makes its content from the job's result.
+    told: Callable[[dict[str, Any]], bytes]
 
 
 class Drafts:
@@ -100,6 +113,8 @@ class Drafts:
         *,
         replace: bool,
         max_bytes: int | None = None,
+        replaced: Path | None = None,
+        inspect: Callable[[Draft], None] = lambda _: None,
         fleeting: bool = False,
         access: Access | None = None,
         waiting: Path | None = None,
@@ -107,12 +122,17 @@ class Drafts:
         """Files below `folder`; one larger than `max_bytes` is refused.
 
         Args:
+            replaced: where files are kept whose names these take over; None lets go of them.
+            inspect: looks at each finished part before anything gets its name.
             fleeting: nothing here has to outlast a power failure, and nobody else's files
                 lie there: no fsync, and no promise before the names are given.
             access: who may do what with them.
             waiting: where they are written for the time being (a path without its number and
                 suffix), when an attempt by another worker will deliver them.
         """
+        self._replaced = replaced
+        self._inspect = inspect
+        self._notes: list[Note] = []
         self._fleeting = fleeting
         self._job = job
         self._folder = folder
@@ -124,8 +144,17 @@ class Drafts:
 
     def into(self, folder: Path, *, replace: bool, access: Access | None = None) -> Drafts:
         """More of the same job's files, in another folder."""
-        other = Drafts(self._job, folder, replace=replace, access=access, waiting=self._waiting)
-        other._drafts = self._drafts
+        other = Drafts(
+            self._job,
+            folder,
+            replace=replace,
+            max_bytes=self._max_bytes,
+            replaced=self._replaced,
+            inspect=self._inspect,
+            access=access,
+            waiting=self._waiting,
+        )
+        other._drafts, other._notes = self._drafts, self._notes
         return other
 
     def __enter__(self) -> Drafts:
@@ -133,20 +162,35 @@ class Drafts:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            for draft in self._drafts:
+            for draft in self._everything:
                 draft.part.unlink(missing_ok=True)
 
     def add(self, wanted: PurePosixPath, role: str, **about: Any) -> Draft:
         """A new file, to be written to its `part` by the caller."""
-        final = self._folder / wanted
-        if self._waiting is None:
-            self._access.make_folder(final.parent)
-            part = final.with_name(f".audiolla-{self._job}-{len(self._drafts)}.part")
-        else:
-            part = self._waiting.with_name(f"{self._waiting.name}-{len(self._drafts)}.part")
-        draft = Draft(part, final, self._replace, {"role": role, **about}, access=self._access)
+        about = {"role": role, **about}
+        draft = self._draft(self._folder / wanted, self._replace, about, self._access)
         self._drafts.append(draft)
         return draft
+
+    def _draft(self, final: Path, replace: bool, about: dict[str, Any], access: Access) -> Draft:
+        number = len(self._everything)
+        if self._waiting is None:
+            access.make_folder(final.parent)
+            part = final.with_name(f".audiolla-{self._job}-{number}.part")
+        else:
+            part = self._waiting.with_name(f"{self._waiting.name}-{number}.part")
+        return Draft(part, final, replace, about, access=access)
+
+    @property
+    def files(self) -> Sequence[Draft]:
+        """The outputs so far."""
+        return self._drafts
+
+    def add_note(self, key: str, wanted: Path, told: Callable[[dict[str, Any]], bytes]) -> None:
+        """A file about the others; the job's result names it under `key`."""
+        draft = self._draft(wanted, False, {}, Access())
+        draft.part.touch()
+        self._notes.append(Note(key, draft, told))
 
     def add_file(self, wanted: PurePosixPath, role: str, file: File, **about: Any) -> None:
         """A finished file."""
@@ -211,21 +255,30 @@ class Drafts:
         """
         if self._fleeting:
             return self._put_down(built)
-        placements = [self._settled(draft) for draft in self._drafts]
+        drafts = self._drafts
+        placements = [self._settled(draft) for draft in drafts]
+        for note in self._notes:
+            while self._is_taken(note.draft, self._everything):
+                note.draft.number += 1
         while True:
-            for draft, placement in zip(self._drafts, placements, strict=True):
+            for draft, placement in zip(drafts, placements, strict=True):
                 draft.about["path"] = path_to_text(placement.final)
-            result = built([draft.about for draft in self._drafts])
-            if not placements:
+            result = built([draft.about for draft in drafts])
+            result |= {note.key: path_to_text(note.draft.final) for note in self._notes}
+            all_placements = [*placements, *(_written(note, result) for note in self._notes)]
+            if not all_placements:
                 return result
-            intent = Intent(placements=placements, result=result)
+            intent = Intent(placements=all_placements, result=result)
             taken = set(context.intend(intent)) or set(publish(intent))
             if not taken:
                 return result
             placements = [
                 self._next_name(draft) if placement.final in taken else placement
-                for draft, placement in zip(self._drafts, placements, strict=True)
+                for draft, placement in zip(drafts, placements, strict=True)
             ]
+            for note in self._notes:
+                if note.draft.final in taken:
+                    self._next_name(note.draft)
 
     def _put_down(self, built: Built) -> dict[str, Any]:
         """Give the final names at once. An attempt that dies here is simply made again."""
@@ -246,17 +299,42 @@ class Drafts:
             os.fsync(file.fileno())
             stat = os.fstat(file.fileno())
         self._measure(draft, stat)
+        self._inspect(draft)
         # Of two that want the same name, the one that was written first has it.
-        first = self._drafts[: self._drafts.index(draft)]
-        while self._is_taken(draft, first):
+        while self._is_taken(draft, self._before(draft)):
             draft.number += 1
+        self._keep_what_it_replaces(draft)
         return _placement(draft, stat)
 
     def _next_name(self, draft: Draft) -> Placement:
         draft.number += 1
-        while self._is_taken(draft, self._drafts):
+        while self._is_taken(draft, self._everything):
             draft.number += 1
+        self._keep_what_it_replaces(draft)
         return _placement(draft, draft.part.stat())
+
+    def _keep_what_it_replaces(self, draft: Draft) -> None:
+        """Say where the file goes that bears its name, if one does and it is to be kept."""
+        draft.keep = None
+        draft.about.pop("replaced", None)
+        if not draft.replace or self._replaced is None:
+            return
+        # Deliveries into several folders may take over files of the same name.
+        kept = [other.keep for other in self._before(draft)]
+        home, number = self._replaced / self._job, 1
+        while (keep := home / numbered(draft.final.name, number)) in kept:
+            number += 1
+        draft.keep = keep
+        if os.path.lexists(draft.final):
+            draft.about["replaced"] = path_to_text(keep)
+
+    def _before(self, draft: Draft) -> list[Draft]:
+        """Those that were written before this one."""
+        return self._drafts[: self._drafts.index(draft)]
+
+    @property
+    def _everything(self) -> list[Draft]:
+        return [*self._drafts, *(note.draft for note in self._notes)]
 
     def _is_taken(self, draft: Draft, others: Sequence[Draft]) -> bool:
         mine = [other.final for other in others if other is not draft]
@@ -278,6 +356,8 @@ def publish(intent: Intent) -> list[Path]:
 
 def _published(placement: Placement) -> bool:
     try:
+        if placement.keep is not None:
+            keep_replaced(placement.final, placement.keep, placement.inode)
         return place(placement.part, placement.final, replace=placement.replace)
     except FileNotFoundError:
         # An earlier attempt may have renamed it before it died; the inode tells.
@@ -298,4 +378,14 @@ def _placement(draft: Draft, stat: os.stat_result) -> Placement:
         inode=stat.st_ino,
         size=stat.st_size,
         replace=draft.replace,
+        keep=draft.keep,
     )
+
+
+def _written(note: Note, result: dict[str, Any]) -> Placement:
+    """Write a note's content; what it was before is of no interest."""
+    with note.draft.part.open("wb") as file:
+        file.write(note.told(result))
+        file.flush()
+        os.fsync(file.fileno())
+        return _placement(note.draft, os.fstat(file.fileno()))

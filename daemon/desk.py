@@ -115,6 +115,11 @@ class Desk:
                     message["id"], message["attempt"], message["state"], message["next_at"]
                 )
                 return True
+            case "announce":
+                self._queue.outbox.announce_as(
+                    *(message[key] for key in ("id", "job", "url", "event", "body"))
+                )
+                return True
             case "webhook_again":
                 self._queue.outbox.send_again(message["id"])
                 return True

@@ -40,6 +40,8 @@ class Placement(_Plain):
     size: int
     #: Take the place of a file that already bears the final name.
     replace: bool = False
+    #: Where that file is kept; None lets go of it.
+    keep: WirePath | None = None
 
 
 class Intent(_Plain):

@@ -10,6 +10,12 @@ from pathlib import Path
 
 from daemon.client import News
 from daemon.clock import Clock, SystemClock
+from daemon.delivering.journal import Journal
+from daemon.delivering.kept import Kept
+from daemon.delivering.notices import Notices
+from daemon.delivering.storage import Storage
+from daemon.delivering.summary import Days
+from daemon.delivering.undo import NothingToUndo, Undone
 from daemon.hotfolder import FolderStatus, HotFolder, Ledger, Queue
 from daemon.jobs import new_id
 from daemon.moves import write_whole
@@ -59,6 +65,7 @@ class FolderManager:
         clock: Clock | None = None,
         new_job_id: Callable[[], str] = new_id,
         listen: bool = True,
+        notices: Notices | None = None,
     ) -> None:
         """Nothing is read or started yet.
 
@@ -67,12 +74,18 @@ class FolderManager:
             queue, ledger: where jobs go, and what became of them.
             clock: the time.
             new_job_id: chooses job ids.
+            notices: where those are told of who want to know.
             listen: use the kernel's events; without, rescans find everything.
         """
         self._settings = settings
         self._queue, self._ledger = queue, ledger
         self._clock = clock or SystemClock()
         self._new_job_id = new_job_id
+        self._journal = Journal(settings.journal, self._clock)
+        self._kept = Kept(settings.kept)
+        self._notices = notices or Notices(settings.notices, self._clock)
+        self._storage = Storage(settings.mounts, settings.min_free, self._clock)
+        self._days = Days(settings.days, settings.journal, self._notices, self._clock)
         self._wake = threading.Event()
         self._turned = threading.Condition()
         self._turns = 0
@@ -147,11 +160,18 @@ class FolderManager:
                     folder.rescan_soon()
                 due.append(folder.turn())
             self._leaving = [folder for folder in self._leaving if folder.busy]
+            self._look_at_the_day()
             self._status = self._look()
         with self._turned:
             self._turns += 1
             self._turned.notify_all()
         return min(due)
+
+    def _look_at_the_day(self) -> None:
+        try:
+            self._days.look([folder.rules for folder in self._folders.values()])
+        except OSError as wrong:
+            log.warning("a day cannot be summed up yet: %s", wrong)
 
     def _everyone(self) -> list[HotFolder]:
         return [*self._folders.values(), *self._leaving]
@@ -222,6 +242,23 @@ class FolderManager:
                 for folder in self._everyone()
                 if folder.rules.name == name
             )
+
+    def undo(self, job: str) -> Undone:
+        """Put everything back as it was before a job; the original stays untaken until it changes.
+
+        Raises:
+            NothingToUndo: it cannot be undone; nothing was changed.
+            OSError: the disk does not answer; ask again.
+        """
+        with self._lock:
+            entries = self._journal.of_job(job)
+            name = entries[0]["folder"] if entries else ""
+            for folder in self._folders.values():
+                if folder.rules.name == name:
+                    return folder.undo(entries)
+        if not entries:
+            raise NothingToUndo(f"the journal knows of no job {job} of a hot folder")
+        raise NothingToUndo(f"there is no hot folder {name} any more; make it one again first")
 
     def release(self, name: str) -> int | None:
         """Let the held jobs of a folder start.
@@ -311,6 +348,10 @@ class FolderManager:
             self._ledger,
             self._clock,
             self._new_job_id,
+            journal=self._journal,
+            kept=self._kept,
+            notices=self._notices,
+            storage=self._storage,
             listen=None if self._events is None else self._events.ears,
             wake=self._wake.set,
             rescan_interval=self._settings.rescan_interval,

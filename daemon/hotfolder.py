@@ -16,21 +16,29 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from daemon.arrivals import Arrivals, Arrived, stamp_at
 from daemon.clock import Clock
+from daemon.delivering.holding import Holding
+from daemon.delivering.journal import Entry, Journal
+from daemon.delivering.kept import Kept
+from daemon.delivering.notices import Notices
+from daemon.delivering.putting import Ending, PuttingAway
+from daemon.delivering.storage import Storage
+from daemon.delivering.undo import Undone, undo
 from daemon.gate import Gate
 from daemon.jobs import ENDED, Job, NewJob, State, Submitted, estimated_cost
 from daemon.mounts import Mount, mount_of
 from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove_empty
-from daemon.reasons import free_place, place_of, read_reason, reason_of, reason_path, write_reason
+from daemon.readings import stamp_of
+from daemon.reasons import place_of, reason_path
 from daemon.rulefiles import ERROR_NAME, NAME
 from daemon.taking.roots import Root
 from daemon.taking.tickets import WithTickets
@@ -55,6 +63,9 @@ _SHOWN: Final = 20
 class Queue(Protocol):
     """What a folder needs of the queue: `daemon.client.Client`."""
 
+    def retry(self, job: str) -> None:
+        """Run a failed job again, from its first step."""
+
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
         """Put jobs on the queue; durable when it returns. An id that is known is left as it is."""
 
@@ -67,6 +78,9 @@ class Ledger(Protocol):
 
     def job(self, job: str) -> Job | None:
         """The job of this id."""
+
+    def several(self, ids: Sequence[str]) -> dict[str, Job]:
+        """Those of these jobs that exist, by id."""
 
     def known(self, ids: Sequence[str]) -> dict[str, State]:
         """The states of those of these ids that exist."""
@@ -132,6 +146,10 @@ class HotFolder:
         clock: Clock,
         new_id: Callable[[], str],
         *,
+        journal: Journal,
+        kept: Kept,
+        notices: Notices,
+        storage: Storage,
         listen: Callable[[Callable[[str, str], None]], Ears] | None = None,
         wake: Callable[[], None] = lambda: None,
         rescan_interval: float = 2.0,
@@ -146,6 +164,10 @@ class HotFolder:
             ledger: what became of them.
             clock: the time.
             new_id: chooses job ids.
+            journal: is told of every move.
+            kept: files that stay in the inbox.
+            notices: where those are told of who want to know.
+            storage: knows whether results can be delivered.
             listen: gives ears that report to a function; None for rescans alone.
             wake: called when a hint has come.
             rescan_interval: seconds between two rescans.
@@ -187,6 +209,13 @@ class HotFolder:
         self._in_hand: dict[str, _Taken] = {}
         #: Taken, but the queue has not confirmed them.
         self._unsent: list[NewJob] = []
+        self._journal, self._kept = journal, kept
+        self._journal_of_takes: list[Entry] = []
+        self._storage = storage
+        self._holding = Holding(queue.retry, clock)
+        self._putting = PuttingAway(
+            lambda: self._rules, self.arrivals, journal, kept, clock, notices
+        )
         self._heard: deque[tuple[str, State]] = deque()
         self._next_reconcile = float("-inf")
         self._last_event: float | None = None
@@ -302,6 +331,7 @@ class HotFolder:
         A fault of the disk or a queue that does not answer pauses the folder until the next
         rescan; nothing is forgotten.
         """
+        now = self._clock.monotonic()
         try:
             if self._root.returned():
                 self.arrivals.rescan_soon(everything=True)
@@ -309,6 +339,15 @@ class HotFolder:
                 self._recover()
             self._clear_up()
             self._send()
+            trouble = self._storage.trouble(
+                {output.folder for rule in self._rules.rules for output in rule.outputs}
+            )
+            if not trouble:
+                self._holding.release()
+                trouble = self._holding.problem
+            if trouble:
+                self._tell_paused(trouble)
+                return min(now + self._rescan_interval, self._next_reconcile)
             self._release()
             room = self._gate.room(len(self._in_hand), BATCH)
             if not self._retired:
@@ -327,7 +366,7 @@ class HotFolder:
         if not room:
             # What is complete waits; the end of a job, or the opening of a window, makes room.
             due = max(due, self._clock.monotonic() + self._gate.sleep())
-        return min(due, self._next_reconcile)
+        return min(due, self._next_reconcile, self._holding.next_due)
 
     def _release(self) -> None:
         """Let held jobs start that were made before the folder was last let go."""
@@ -346,6 +385,9 @@ class HotFolder:
             problem = wrong.strerror
             if wrong.filename:
                 problem += f" ({printable(os.fsdecode(wrong.filename))})"
+        self._tell_paused(problem)
+
+    def _tell_paused(self, problem: str) -> None:
         if problem != self.problem:
             log.warning("%s: paused: %s", self._rules.name, problem)
         self.problem = problem
@@ -369,6 +411,9 @@ class HotFolder:
         path = arrived.path
         try:
             before = os.lstat(path)
+            if self._kept.holds(path, before):
+                self.arrivals.leave(path, stamp_of(before))
+                return
             if arrived.truncated and self._rules.settle.truncated == "fail":
                 error = f"{arrived.truncated}; it was probably cut off on its way"
                 self.refuse(path, "Truncated", error)
@@ -400,6 +445,7 @@ class HotFolder:
             return
         self.arrivals.gone(path)
         self._unsent.append(new)
+        self._note_take(job, rel, before)
         self._in_hand[job] = _Taken(job, (rel,))
         self._taken += 1
 
@@ -412,15 +458,17 @@ class HotFolder:
             False when one was not as complete as it was; `disturbed` is told of each.
         """
         home = self._rules.stages.processing / new.id
-        moved: list[str] = []
+        moved: dict[str, os.stat_result] = {}
         try:
             for rel in rels:
                 path, at = self.path(rel), home / rel
                 os.makedirs(at.parent, exist_ok=True)
-                device = os.lstat(path).st_dev
+                before = os.lstat(path)
                 move(Path(path), at, durable=False)
-                moved.append(rel)
-                if os.lstat(at).st_dev == device and not self.arrivals.is_still(path, str(at)):
+                moved[rel] = before
+                if os.lstat(at).st_dev == before.st_dev and not self.arrivals.is_still(
+                    path, str(at)
+                ):
                     raise _Disturbed
         except (OSError, _Disturbed) as wrong:
             for rel in moved:
@@ -429,12 +477,27 @@ class HotFolder:
             if isinstance(wrong, OSError) and not isinstance(wrong, FileNotFoundError):
                 raise
             return False
-        for rel in rels:
+        for rel, before in moved.items():
             self.arrivals.gone(self.path(rel))
+            self._note_take(new.id, rel, before)
         self._unsent.append(new)
         self._in_hand[new.id] = _Taken(new.id, rels)
         self._taken += len(rels)
         return True
+
+    def _note_take(self, job: str, rel: str, before: os.stat_result) -> None:
+        """For the journal, which hears of it before the queue does."""
+        self._journal_of_takes.append(
+            {
+                "do": "take",
+                "job": job,
+                "folder": self._rules.name,
+                "root": path_to_text(self._rules.root),
+                "rel": path_to_text(rel),
+                "size": before.st_size,
+                "mtime_ns": before.st_mtime_ns,
+            }
+        )
 
     def _give_back(self, at: Path, path: str) -> None:
         """Somebody opened the file in the moment before it was taken."""
@@ -480,6 +543,12 @@ class HotFolder:
             {file.parent for new in self._unsent for _, file in self._files(self._in_hand[new.id])}
         )
         fsync_folders({processing})
+        takes, self._journal_of_takes = self._journal_of_takes, []
+        try:
+            self._journal.write(takes)
+        except OSError:
+            self._journal_of_takes = takes
+            raise
         self._send()
 
     def _send(self) -> None:
@@ -517,62 +586,64 @@ class HotFolder:
                 self._resume(self._in_hand.pop(job))
 
     def _ended(self, jobs: Mapping[str, State]) -> None:
-        for job, state in jobs.items():
-            taken = self._in_hand.get(job)
-            if taken is None:
-                continue
-            record = None if state == "completed" else self._ledger.job(job)
-            if state != "completed" and (record is None or record.state != state):
+        mine = [job for job in jobs if job in self._in_hand]
+        records = self._ledger.several(mine) if mine else {}
+        endings: list[Ending] = []
+        for job in mine:
+            record = records.get(job)
+            if jobs[job] != "completed" and (record is None or record.state != jobs[job]):
                 continue  # retried or deleted meanwhile
-            for rel, file in self._files(taken):
-                if os.path.lexists(file):
-                    self._put_away(rel, file, record)
-                elif len(taken.rels) == 1:
-                    self._root.returned()  # raises if it is only its mount that is away
-                    log.warning("%s: %s is not in processing any more", self._rules.name, file)
-                remove_empty(file.parent, self._rules.stages.processing)
-            del self._in_hand[job]
+            if record is not None and self._holding.hold(record):
+                continue
+            endings += self._endings(self._in_hand[job], record)
+        self._put_away(endings)
 
-    def _put_away(self, rel: str, file: Path, failed: Job | None) -> None:
-        if failed is None:
-            move_numbered(file, self._rules.stages.done / rel, durable=False)
-            self._forget_reason(rel)
-        elif failed.error_kind == NoRuleMatches.__name__ and self._rules.no_match == "leave":
-            put = move_numbered(file, self._rules.root / rel, durable=False)
-            self.arrivals.leave(os.fspath(put), stamp_at(put))
-        else:
-            self._put_into_failed(file, rel, reason_of(failed))
+    def _endings(self, taken: _Taken, record: Job | None) -> list[Ending]:
+        """What lies in `processing` of a job that has ended; if nothing does, it is let go of."""
+        there = [(rel, file) for rel, file in self._files(taken) if os.path.lexists(file)]
+        if len(there) < len(taken.rels):
+            self._root.returned()  # raises if it is only its mount that is away
+        if not there:
+            for _, file in self._files(taken):
+                log.warning("%s: %s is not in processing any more", self._rules.name, file)
+                remove_empty(file.parent, self._rules.stages.processing)
+            self._forget(taken.job)
+        return [
+            Ending(file, rel, taken.job, record, further=number > 0)
+            for number, (rel, file) in enumerate(there)
+        ]
+
+    def _put_away(self, endings: Sequence[Ending]) -> None:
+        left = Counter(ending.job for ending in endings)
+        for ending, failed in self._putting.put_away(endings):
+            self._failed += failed
+            left[ending.job] -= 1
+            if ending.job:
+                remove_empty(ending.file.parent, self._rules.stages.processing)
+                if not left[ending.job]:
+                    self._forget(ending.job)
+
+    def _forget(self, job: str) -> None:
+        """All its files are where they belong."""
+        self._in_hand.pop(job, None)
+        self._holding.forget(job)
 
     def refuse(self, path: str, kind: str, error: str) -> None:
         """To `failed` without a job."""
-        self._put_into_failed(Path(path), self._rel(path), {"kind": kind, "error": error})
+        reason = {"kind": kind, "error": error}
+        self._put_away([Ending(Path(path), self._rel(path), reason=reason)])
         self.arrivals.gone(path)
 
-    def _put_into_failed(self, file: Path, rel: str, reason: dict[str, Any]) -> None:
-        wanted = self._rules.stages.failed / rel
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        place = free_place(wanted)
-        at = datetime.fromtimestamp(self._clock.now(), UTC).isoformat(timespec="seconds")
-        about = {
-            "file": printable(rel),
-            "folder": self._rules.name,
-            **reason,
-            "failed_at": at,
-            "retry": f"move the file back to {path_to_text(self._rules.root)}",
-        }
-        # The reason first: a file in `failed` always has one. A crash between the two leaves the
-        # place free, and the next attempt writes the reason again.
-        write_reason(place, about)
-        move(file, place, durable=False)
-        self._failed += 1
-        log.warning("%s: %s failed: %s", self._rules.name, printable(rel), reason["error"])
+    def undo(self, entries: Sequence[Entry]) -> Undone:
+        """Put everything back as it was before a job, by what the journal has of it.
 
-    def _forget_reason(self, rel: str) -> None:
-        """A retry succeeded: why it failed before is of no interest any more."""
-        for file in (self._rules.stages.failed / rel, self._rules.root / rel):
-            note = reason_path(file)
-            if os.path.lexists(note) and not os.path.lexists(file) and read_reason(note):
-                note.unlink(missing_ok=True)
+        Raises:
+            NothingToUndo: it cannot be undone; nothing was changed.
+        """
+        done = undo(entries, self._rules.root, self._journal, self._kept)
+        for original in done.originals:
+            self.arrivals.leave(os.fspath(original), stamp_at(original))
+        return done
 
     def bring_back(self, record: Job) -> bool:
         """Move the file of a failed job back to `processing`, for a retry by hand.
@@ -628,8 +699,8 @@ class HotFolder:
             _remove_empty_tree(self._rules.stages.processing / taken.job)
         except NoRuleMatches as nothing:
             # The rules have changed since it was taken.
-            self._put_into_failed(file, rel, {"kind": nothing.kind, "error": nothing.detail})
-            remove_empty(file.parent, self._rules.stages.processing)
+            reason = {"kind": nothing.kind, "error": nothing.detail}
+            self._put_away([Ending(file, rel, taken.job, reason=reason)])
         else:
             self._in_hand[taken.job] = taken
             self._unsent.append(new)

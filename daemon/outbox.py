@@ -91,6 +91,29 @@ class Outbox:
             }
         )
 
+    def announce_as(self, webhook: str, job_id: str, url: str, event: str, body: str) -> None:
+        """Put a message into the outbox under an id of its sender's; a known id changes nothing.
+
+        Args:
+            job_id: the job whose end is told, as it is now; empty where `body` is the message.
+            body: JSON, for a message that is about no job, or a job that is known no more.
+        """
+        if self._store.webhook(webhook) is not None:
+            return
+        job = self._store.job(job_id) if job_id else None
+        now = self._clock.now()
+        self._store.add_webhook(
+            {
+                "_id": webhook,
+                "_job_id": job_id,
+                "_url": url,
+                "_event": event,
+                "_job": body if job is None else orjson.dumps(job).decode(),
+                "_created": now,
+                "_next_at": now,
+            }
+        )
+
     def attempted(
         self, webhook: str, attempt: dict[str, Any], state: WebhookState, next_at: float | None
     ) -> None:

@@ -121,6 +121,16 @@ class JobReader:
                 found.update((row.id, row.state) for row in rows)
         return found
 
+    def several(self, ids: Sequence[str]) -> dict[str, Job]:
+        """Those of these jobs that exist, by id."""
+        found: dict[str, Job] = {}
+        with self._engine.connect() as connection:
+            for start in range(0, len(ids), 500):
+                some = jobs.c.id.in_(ids[start : start + 500])
+                rows = connection.execute(sa.select(jobs).where(some))
+                found.update((row.id, job_of(row._mapping)) for row in rows)
+        return found
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()

@@ -104,6 +104,12 @@ def read_rules(file: RuleFile, settings: Settings) -> FolderRules:
         settings.folders,
         settings.files,
         presets.find,
+        no_commands=""
+        if settings.notify_commands
+        else "AUDIOLLA_NOTIFY_COMMANDS is not set, so rule files may not have programs run",
+        no_mail=""
+        if settings.smtp_host
+        else "AUDIOLLA_SMTP_HOST is not set, so nothing can be sent",
         shared=(settings.rules,),
         read=read_trusted,
     )

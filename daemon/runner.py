@@ -6,6 +6,7 @@ where results get their names.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from daemon import scratch
+from daemon.delivering.recording import Recording
 from daemon.delivery import Access, Drafts, publish
 from daemon.execution import CHORE, Claim, Context, Finished, HandOver
 from daemon.recall import content_of
@@ -86,6 +88,10 @@ def _done(claim: Claim, result: dict[str, Any] | HandOver) -> Finished | HandOve
     if claim.errands is not None and claim.errands.send and result["outputs"]:
         return HandOver(next_step=claim.next_step, lane="net", carried=None, finished=[])
     return Finished(result=result)
+
+
+#: A target that lost its permissions gets them back as little by our doing as a share that is away.
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class _Attempt:
@@ -199,7 +205,9 @@ class _Attempt:
         # Which of several deliveries a file belongs to is not told: they are made anew.
         result = None
         if not order.branches:
-            result = linked(earlier, self.claim.id, delivery, self.context, names)
+            result = linked(
+                earlier, Recording(self.claim.id, order), source or midi, self.context, names
+            )
         if result is None:
             self.context.first(key, take=True)
         return result
@@ -238,11 +246,14 @@ class _Attempt:
         if delivery is None:
             return story.result()
         names = Names(self.order, delivery, self.claim.id, source, story)
+        recording = Recording(self.claim.id, self.order)
         with Drafts(
             self.claim.id,
             delivery.folder,
             replace=delivery.conflict == "replace",
             max_bytes=delivery.max_bytes,
+            replaced=recording.replaced,
+            inspect=recording.inspect,
             fleeting=delivery.fleeting,
             access=Access(delivery.mode, delivery.owner),
         ) as drafts:
@@ -252,7 +263,8 @@ class _Attempt:
             write_beside(names, story, outcome, drafts)
             if before is not None:
                 story.before = before.facts()
-            return drafts.publish(self.context, story.result)
+            recording.add_to(drafts, source)
+            return drafts.publish(self.context, recording.with_facts(story.result))
 
 
 def _check_start(operations: list[Operation], midi: Midi | None) -> None:
@@ -291,6 +303,6 @@ def _storage_faults() -> Iterator[None]:
         where = os.fsdecode(wrong.filename) if wrong.filename else "a file"
         if wrong.errno in DISK_FULL:
             raise StorageFull(f"no space left for {where}") from wrong
-        if wrong.errno in STORAGE_AWAY:
+        if wrong.errno in STORAGE_AWAY | _NOT_ALLOWED:
             raise StorageFailed(f"{where}: {wrong.strerror}") from wrong
         raise

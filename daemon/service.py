@@ -47,6 +47,7 @@ from daemon.answers.memory import Answers
 from daemon.answers.question import sounds_of
 from daemon.client import Client, QueueUnavailable, Subscription
 from daemon.courier import outgoing_for
+from daemon.delivering.undo import NothingToUndo
 from daemon.execution import Errands, FetchErrand, SendErrand
 from daemon.jobs import (
     ENDED,
@@ -335,6 +336,19 @@ class QueueService:
             raise StorageFailed(str(wrong)) from wrong
         return True
 
+    def undo(self, job_id: str) -> dict[str, Any]:
+        """By the journal, between two turns of the hot folders."""
+        if self._manager is None:
+            raise WrongState("the hot folders are not running")
+        try:
+            done = self._manager.undo(job_id)
+        except NothingToUndo as nothing:
+            raise WrongState(nothing.detail) from nothing
+        except OSError as wrong:
+            raise StorageFailed(f"{wrong.filename}: {wrong.strerror}") from wrong
+        told: dict[str, Any] = plain(asdict(done))
+        return told
+
     def events(self, job_id: str | None, after: int, limit: int) -> list[Event]:
         """From the database."""
         return [
@@ -415,10 +429,12 @@ class QueueService:
 
     def message(self, webhook: QueuedWebhook) -> bytes:
         """The body of a webhook: the job as it was at its end, the same bytes every time."""
-        job = self._job(QueuedJob(**orjson.loads(webhook.job)))
+        told = orjson.loads(webhook.job)
         at = datetime.fromtimestamp(webhook.created, UTC).isoformat(timespec="milliseconds")
         about = {"type": webhook.event, "timestamp": at.replace("+00:00", "Z")}
-        return to_json(job_object(job) | about)
+        if "seq" not in told:
+            return to_json(told | about)  # a day, or a file whose job is known no more
+        return to_json(job_object(self._job(QueuedJob(**told))) | about)
 
     # -- presets -------------------------------------------------------------------------------
     def presets(self) -> list[Preset]:
@@ -492,6 +508,7 @@ class QueueService:
             folders = self._manager.status()
             notes += [f"{one.file}: {one.problems[0]}" for one in folders.broken if one.problems]
             notes += [folders.trouble] if folders.trouble else []
+            notes += [f"{f.name} is paused: {f.problem}" for f in folders.folders if f.problem]
         notes += self.schedules.problems()
         oldest = self._reader.oldest_pending()
         return Vitals(

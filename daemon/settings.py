@@ -236,6 +236,28 @@ class Settings(BaseModel):
         "How long webhooks are kept after their last attempt, to be looked at or sent again.",
         ge=0,
     )
+    notify_commands: bool = _setting(
+        False,
+        "Let `notify:` of rule files run programs. Whoever may write a rule file of a hot folder "
+        "may then run anything as the daemon's user.",
+    )
+    smtp_host: str = _setting("", "Mail server that notices are sent over; empty sends none.")
+    smtp_port: int = _setting(587, "Its port; 465 is usual for implicit TLS.", ge=1, le=65535)
+    smtp_tls: Literal["starttls", "implicit", "none"] = _setting(
+        "starttls", "How the connection is encrypted; a certificate that does not fit is refused."
+    )
+    smtp_user: str = _setting("", "Name to log in with; empty does not log in.")
+    smtp_password: str = _setting("", "Password to log in with.", secret=True)
+    smtp_from: str = _setting("audiolla@localhost", "Sender of the notices.", pattern=r"^[^\r\n]+$")
+    smtp_timeout: Duration = _setting(
+        30.0, "How long the mail server may take for an answer.", gt=0
+    )
+    min_free: ByteCount = _setting(
+        256 * 2**20,
+        "A hot folder pauses while the disk that its results go to has less room than this (of "
+        "small disks a twentieth).",
+        ge=0,
+    )
     rescan_interval: Duration = _setting(
         2.0, "How often a hot folder is looked through whatever events say.", ge=0.05
     )
@@ -294,6 +316,31 @@ class Settings(BaseModel):
     def recall(self) -> Path:
         """What analyses found."""
         return self.data_dir / "recall"
+
+    @property
+    def journal(self) -> Path:
+        """What became of every file of the hot folders."""
+        return self.data_dir / "journal"
+
+    @property
+    def notices(self) -> Path:
+        """Notices that are still to be told."""
+        return self.data_dir / "notices"
+
+    @property
+    def days(self) -> Path:
+        """The last day that each folder has begun, for its summary."""
+        return self.data_dir / "days.json"
+
+    @property
+    def mounts(self) -> Path:
+        """Which mounts the folders lay on that results go to."""
+        return self.data_dir / "mounts.json"
+
+    @property
+    def kept(self) -> Path:
+        """The files that stay in an inbox and are not taken again."""
+        return self.data_dir / "kept.jsonl"
 
     @property
     def cache(self) -> Path:
@@ -382,7 +429,7 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
     return settings
 
 
-_SECRET = frozenset({"auth_token", "huggingface_token", "webhook_secret"})
+_SECRET = frozenset({"auth_token", "huggingface_token", "webhook_secret", "smtp_password"})
 
 #: Read by the launcher script before Python starts, not by the daemon.
 _OUTSIDE = frozenset({"AUDIOLLA_PYTHON", "AUDIOLLA_VENV"})

@@ -28,6 +28,7 @@ from rules.model import (
 from rules.names import FILE_FIELDS, check_fields, check_template
 from rules.orders import StepOrder
 from rules.owners import ids_of
+from rules.recordkeeping import check_done, split_template
 from rules.sets import member_named
 from rules.steps import StepReader, Steps, Surroundings, joined
 from rules.written import Place, Problem, RulesBroken
@@ -92,6 +93,7 @@ class _Loader:
         for number, rule in enumerate(rules):
             if rule.name in [other.name for other in rules[:number]]:
                 self._problem(f"another rule is called {rule.name!r}, too", ("rules", number))
+        self._check_notify(written)
         if self._problems:
             raise RulesBroken(self._problems)
         outputs = {output.folder for rule in rules for output in rule.outputs}
@@ -111,9 +113,11 @@ class _Loader:
             only=written.only,
             hold=_hold(written.hold),
             rules=rules,
+            notify=tuple(written.notify),
+            summary=written.summary,
             includes=tuple(self._merged.files),
             reserved=frozenset(
-                {*stages.all, *outputs, *self._steps.sounds, *self._merged.files} - {root}
+                {*stages.reserved, *outputs, *self._steps.sounds, *self._merged.files} - {root}
             ),
             taking=written.taking(),
         )
@@ -175,8 +179,22 @@ class _Loader:
             return self._around.folders
         return joined(self._around.folders, written.folder)
 
+    def _check_notify(self, written: FolderText) -> None:
+        for number, one in enumerate(written.notify):
+            for name, why in (
+                ("command", self._around.no_commands),
+                ("email", self._around.no_mail),
+            ):
+                if getattr(one, name) is not None and why:
+                    self._problem(why, ("notify", number), field=f"notify[{number}].{name}")
+
     def _stages(self, written: FolderText, root: Path) -> Stages:
         names = written.stages.model_dump()
+        names["done"], below = split_template(names["done"])
+        try:
+            check_done(below)
+        except AudiollaError as wrong:
+            self._problem(wrong.detail, ("stages", "done"), field="stages.done")
         paths = {name: joined(root, text) for name, text in names.items()}
         for name, path in paths.items():
             clash = next((n for n, p in paths.items() if n != name and p == path), None)
@@ -187,7 +205,7 @@ class _Loader:
                     ("stages", name),
                     field=f"stages.{name}",
                 )
-        return Stages(**paths)
+        return Stages(**paths, done_below=below)
 
     def _rule_of(
         self, number: int, written: RuleText, folder: FolderText, stages: Stages, root: Path
@@ -215,6 +233,7 @@ class _Loader:
             output=replace(output, sound=False) if deliver else output,
             measure=folder.measure if written.measure is None else written.measure,
             takes_sound=takes_sound,
+            records=written.records(folder),
             deliver=deliver,
             when=written.when,
             ensure=written.ensure,

@@ -60,7 +60,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.codecs.formats import Encoding
 from rules.match import Conditions, Seconds, Text
+from rules.notify import NotifyText
 from rules.orders import StepOrder
+from rules.recordkeeping import Records, RecordsText
 from rules.taking import Taking, TakingText
 from rules.windows import Windows, WindowsText
 
@@ -78,9 +80,16 @@ class StagesText(_Written):
     """Names of the folders beside the inbox; paths count from the hot folder."""
 
     processing: Text = Field("processing", description="Files whose job waits or runs.")
-    done: Text = Field("done", description="Originals whose job is completed.")
+    done: Text = Field(
+        "done",
+        description="Originals whose job is completed. May go on with a template over date, rule "
+        "and folder: `done/{date:%Y-%m}`.",
+    )
     failed: Text = Field("failed", description="Originals whose job failed, each with its reason.")
     out: Text = Field("out", description="What comes out, where a rule names no folder.")
+    manifests: Text = Field("manifests", description="How each delivery was made.")
+    reports: Text = Field("reports", description="Reports on files and days, where asked for.")
+    replaced: Text = Field("replaced", description="Files whose names newer ones took over.")
 
 
 class SettleText(_Written):
@@ -153,7 +162,7 @@ class DeliverText(_Written):
     ensure: dict[Text, Any] = Field({}, description="Beside the rule's; the same names override.")
 
 
-class RuleText(_Written):
+class RuleText(RecordsText):
     """One rule."""
 
     name: Text | None = Field(None, description="For logs, reasons and names; default its number.")
@@ -179,7 +188,7 @@ class RuleText(_Written):
     measure: bool | None = Field(None, description="Overrides the folder's.")
 
 
-class FolderText(TakingText):
+class FolderText(TakingText, RecordsText):
     """One rule file."""
 
     folder: Text | None = Field(None, description="Central files only: the hot folder.")
@@ -221,6 +230,10 @@ class FolderText(TakingText):
         False, description="Measure length, loudness and true peak of what goes in and comes out."
     )
     output: OutputText = OutputText()
+    notify: list[NotifyText] = Field([], max_length=64, description="Who is told of what.")
+    summary: bool = Field(
+        False, description="A summary of each day, JSON and HTML, in `reports/daily`."
+    )
     rules: Annotated[list[RuleText], Field(min_length=1, max_length=1000)]
     include: None = Field(
         None,
@@ -271,6 +284,8 @@ class Rule:
     measure: bool
     #: The dropped file flows through the chain; False when it is one of a list of sounds.
     takes_sound: bool
+    #: What is kept of its jobs.
+    records: Records
     #: Several deliveries of what the steps give; none where `output` is the only one.
     deliver: tuple[Delivered, ...] = ()
     #: Conditions as they are written: on the dropped file, and on what is delivered.
@@ -296,11 +311,21 @@ class Stages:
     done: Path
     failed: Path
     out: Path
+    manifests: Path
+    reports: Path
+    replaced: Path
+    #: Template of the folder below `done` that an original goes to; empty for `done` itself.
+    done_below: str = ""
 
     @property
     def all(self) -> tuple[Path, Path, Path, Path]:
-        """All four."""
+        """Those that every folder has from the start."""
         return self.processing, self.done, self.failed, self.out
+
+    @property
+    def reserved(self) -> tuple[Path, ...]:
+        """All, with those that are made when something goes there: none holds input."""
+        return *self.all, self.manifests, self.reports, self.replaced
 
 
 @dataclass(frozen=True)
@@ -329,5 +354,8 @@ class FolderRules:
     includes: tuple[Path, ...]
     #: Files and folders below the root that are never input: stages, outputs, further sounds.
     reserved: frozenset[Path]
+    #: Who is told of what, and whether each day is summed up.
+    notify: tuple[NotifyText, ...] = ()
+    summary: bool = False
     #: How files are found and taken.
     taking: Taking = field(default_factory=Taking)

@@ -147,6 +147,26 @@ class Delivery(_Plain):
     reports: bool = False
 
 
+class Record(_Plain):
+    """What is kept of a job that a hot folder gave, beside what it delivers."""
+
+    #: Name of the hot folder, and path of the dropped file below it.
+    folder: str
+    rel: WirePath
+    #: Where the dropped file lies while its job runs.
+    input: WirePath
+    #: Wanted path of the manifest; a number is added where it is taken. None writes none.
+    manifest: WirePath | None = None
+    #: Wanted path of the report without its extension; None draws none.
+    report: WirePath | None = None
+    #: Loudness profile that the report holds the result to; empty is none.
+    profile: str = ""
+    #: What becomes of the dropped file. Where it is deleted, every output is read back first.
+    originals: Literal["move", "keep", "delete"] = "move"
+    #: Where files go whose names the outputs take over.
+    replaced: WirePath | None = None
+
+
 class Once(_Plain):
     """The same sound is to be worked on once: what happens when it comes again."""
 
@@ -186,6 +206,7 @@ class Choice(_Plain):
     branches: list[Branch] = Field(default_factory=list)
     measure: bool = False
     names: dict[str, str] = Field(default_factory=dict)
+    record: Record | None = None
 
 
 class Order(_Plain):
@@ -210,6 +231,8 @@ class Order(_Plain):
     choose_all: bool = False
     #: What kept the rules before them from taking the file, for the message if none fits.
     refusals: list[str] = Field(default_factory=list)
+    #: What is written down of it; only jobs of hot folders have this.
+    record: Record | None = None
     #: All files of a set, of which `sound` is one; with `fit`, they must have one rate and length.
     members: list[SoundRef] = Field(default_factory=list)
     fit: bool = False

@@ -20,6 +20,7 @@ from handlers.errors import CannotProcess
 from rules.match import FileFacts, SoundFacts, refused_by_name, refused_by_sound
 from rules.model import INPUT, FolderRules, Output, Rule
 from rules.orders import Branch, Choice, Delivery, ItemRef, Once, Order, SoundRef, StepOrder
+from rules.records import record_of, record_of_all
 
 
 class NoRuleMatches(CannotProcess):
@@ -157,6 +158,7 @@ def choice_of(folder: FolderRules, rule: Rule, file: FileFacts, at: Path) -> Cho
         ensure=dict(rule.ensure),
         measure=rule.measure,
         names=names,
+        record=record_of(folder, rule, file.rel, at),
     )
 
 
@@ -200,6 +202,7 @@ def _all_chosen(order: Order, choices: Sequence[Choice]) -> Order:
         branches=branches,
         measure=any(choice.measure for choice in choices),
         names=choices[0].names,
+        record=record_of_all([choice.record for choice in choices]),
     )
     return _chosen(order, empty)
 
@@ -214,6 +217,7 @@ def _chosen(order: Order, choice: Choice) -> Order:
             "ensure": choice.ensure,
             "measure": choice.measure,
             "names": choice.names,
+            "record": choice.record,
             "choose": [],
             "choose_all": False,
             "refusals": [],

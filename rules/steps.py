@@ -38,6 +38,9 @@ class Surroundings:
     read: Callable[[Path], bytes] = Path.read_bytes
     #: Whether a further sound is there; asked at load, so that a typo does not wait for a file.
     is_file: Callable[[Path], bool] = os.path.isfile
+    #: Why a rule file may not have commands run, or mails sent; empty where it may.
+    no_commands: str = ""
+    no_mail: str = ""
 
 
 class Tell(Protocol):

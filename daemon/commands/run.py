@@ -74,13 +74,19 @@ def _task(name: str, rules: FolderRules, output: Path | None) -> Task:
 
 
 def _delivered_to(order: Order, folder: Path) -> Order:
-    """The same order with its results in `folder`, whichever of its rules is chosen."""
+    """The same order with its results in `folder`, whichever of its rules is chosen.
+
+    What a hot folder keeps of its jobs has no place there.
+    """
 
     def moved(delivery: Delivery | None) -> Delivery | None:
         return None if delivery is None else delivery.model_copy(update={"folder": folder})
 
-    choices = [c.model_copy(update={"delivery": moved(c.delivery)}) for c in order.choose]
-    return order.model_copy(update={"delivery": moved(order.delivery), "choose": choices})
+    choices = [
+        c.model_copy(update={"delivery": moved(c.delivery), "record": None}) for c in order.choose
+    ]
+    changes = {"delivery": moved(order.delivery), "choose": choices, "record": None}
+    return order.model_copy(update=changes)
 
 
 def _show(ended: Ended, *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ import orjson
 import sqlalchemy as sa
 
 from daemon import schema
+from daemon.delivering.journal import recorded_outputs
 from daemon.schema import jobs
 from daemon.settings import Settings
 from rules.orders import path_from_text, path_to_text
@@ -53,14 +54,22 @@ class Source(Protocol):
         """All of them; a later record of a path takes the place of an earlier one."""
 
 
-def from_jobs(settings: Settings) -> Iterator[Delivered]:
-    """What jobs of folders and schedules delivered, oldest first.
+def from_journal(settings: Settings) -> Iterator[Delivered]:
+    """What hot folders delivered, with the hash that was taken of it, and was not undone."""
+    for one in recorded_outputs(settings.journal):
+        path = path_from_text(one["path"])
+        yield Delivered(path, one["size"], f"sha256:{one['sha256']}", one["delivered"], one["job"])
 
-    Outputs may hold `hash`; what the API answers with is fetched and goes, so it is left out.
+
+def from_jobs(settings: Settings) -> Iterator[Delivered]:
+    """What jobs of schedules delivered, oldest first.
+
+    What the API answers with is fetched and goes, so it is left out; what folders deliver is in
+    the journal.
     """
     query = (
         sa.select(jobs.c.id, jobs.c.result, jobs.c.completed)
-        .where(jobs.c.state == "completed", jobs.c.source.in_(("folder", "schedule")))
+        .where(jobs.c.state == "completed", jobs.c.source == "schedule")
         .order_by(jobs.c.seq)
     )
     engine = schema.reader_engine(settings.database)
@@ -69,14 +78,13 @@ def from_jobs(settings: Settings) -> Iterator[Delivered]:
             for row in connection.execute(query):
                 for output in orjson.loads(row.result or "{}").get("outputs", []):
                     path = path_from_text(output["path"])
-                    size, recorded = output["size"], output.get("hash")
-                    yield Delivered(path, size, recorded, row.completed, row.id)
+                    yield Delivered(path, output["size"], None, row.completed, row.id)
     finally:
         engine.dispose()
 
 
 #: Those that are asked.
-SOURCES: list[Source] = [from_jobs]
+SOURCES: list[Source] = [from_journal, from_jobs]
 
 
 @dataclass

@@ -9,12 +9,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
+from daemon.delivering.recording import Recording
 from daemon.delivery import Drafts
 from daemon.execution import Context
 from daemon.reader import JobReader
 from daemon.taking.twice import told
-from rules.orders import Delivery, path_from_text
+from handlers.artifacts import Blocks, Midi
+from rules.orders import path_from_text
 
+_ITS_OWN: Final = frozenset(("path", "size", "role", "sha256", "verified", "replaced"))
+"""What is said of an output that holds for the earlier job alone."""
 _CANNOT_LINK: Final = frozenset((errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP))
 
 
@@ -30,8 +34,8 @@ class Names(Protocol):
 
 def linked(
     earlier: str,
-    job: str,
-    delivery: Delivery,
+    recording: Recording,
+    source: Blocks | Midi | None,
     context: Context,
     names: Callable[[Mapping[str, Any]], Names],
 ) -> dict[str, Any] | None:
@@ -39,14 +43,17 @@ def linked(
 
     Args:
         earlier: the job that worked on the same sound.
-        job: this one.
-        delivery: where this one's files go.
+        recording: what is kept of this job, whose order says where its files go.
+        source: the sound that came again.
         context: of the worker.
         names: made from the earlier job's result.
 
     Returns:
         The job's result; None if what came out then is not all there any more.
     """
+    delivery = recording.order.delivery
+    if delivery is None:
+        return None
     reader = JobReader(context.settings.database)
     try:
         record = reader.job(earlier)
@@ -60,17 +67,24 @@ def linked(
     naming = names(record.result)
     ops = {step["step"]: step["op"] for step in record.result["steps"]}
     replace = delivery.conflict == "replace"
-    with Drafts(job, delivery.folder, replace=replace) as drafts:
+    with Drafts(
+        recording.job,
+        delivery.folder,
+        replace=replace,
+        replaced=recording.replaced,
+        inspect=recording.inspect,
+    ) as drafts:
         for output in outputs:
             path = path_from_text(output["path"])
             ext, name = path.suffix.removeprefix("."), output.get("name", "")
             wanted = naming.sound(name)
             if output["role"] != "sound":
                 wanted = naming.side(ops[output["step"]], ext, name)
-            about = {k: v for k, v in output.items() if k not in ("path", "size", "role")}
+            about = {k: v for k, v in output.items() if k not in _ITS_OWN}
             draft = drafts.add(wanted, output["role"], **about)
             _link(path, draft.part)
-        return drafts.publish(context, lambda made: told(earlier, made))
+        recording.add_to(drafts, source)
+        return drafts.publish(context, recording.with_facts(lambda made: told(earlier, made)))
 
 
 def _is_there(output: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from daemon.delivering.recording import Recording
 from daemon.delivery import Access, Drafts
 from daemon.execution import Claim, Context, HandOver
 from daemon.recall import content_of
@@ -65,6 +66,7 @@ class Tree:
         """Nothing is done yet."""
         self._claim, self._context, self._opener = claim, context, opener
         self._order, self._source = order, source
+        self._recording = Recording(claim.id, order)
         self._nodes = flat(order)
         self._desk = desk_of(context)
         self._monitor = chain.Monitor(context.progress, 1)
@@ -141,6 +143,8 @@ class Tree:
             self._claim.id,
             self._context.scratch,
             replace=False,
+            replaced=self._recording.replaced,
+            inspect=self._recording.inspect,
             waiting=waiting if elsewhere else None,
         )
 
@@ -156,7 +160,8 @@ class Tree:
                 finished=[{_STATE: state}],
             )
         self._drafts.adopt(self._told["files"])
-        return self._drafts.publish(self._context, self._result)
+        self._recording.add_to(self._drafts, self._source)
+        return self._drafts.publish(self._context, self._recording.with_facts(self._result))
 
     def _result(self, outputs: list[dict[str, Any]]) -> dict[str, Any]:
         root = self._told["root"]

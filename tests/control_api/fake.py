@@ -271,6 +271,11 @@ class FakeService:
         del self.all_jobs[job_id]
         return Removal(cancelled=False, deleted=True)
 
+    def undo(self, job_id):
+        if job_id not in self.all_jobs:
+            raise WrongState(f"the journal knows of no job {job_id} of a hot folder")
+        return {"job": job_id, "original": "/inbox/take.wav"}
+
     def retry(self, job_id):
         job = self.all_jobs.get(job_id)
         if job is None:

@@ -169,6 +169,14 @@ def test_only_a_failed_job_can_be_retried(client, jobs, job, status):
     assert job in answer.text
 
 
+@pytest.mark.parametrize(("job", "status"), [("done", 200), ("nobody", 409)])
+def test_a_job_that_the_journal_knows_can_be_undone(client, jobs, job, status):
+    answer = client.simulate_post(f"/v1/jobs/{job}/undo")
+
+    assert answer.status_code == status
+    assert job in answer.text
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_an_unknown_job_is_a_404(client, method):
     answer = client.simulate_request(method, "/v1/jobs/nobody")

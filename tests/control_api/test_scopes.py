@@ -29,6 +29,7 @@ def guarded(service, settings):
         ("GET", "/v1/jobs/x", "read"),
         ("DELETE", "/v1/jobs/x", "run"),
         ("POST", "/v1/jobs/x/retry", "run"),
+        ("POST", "/v1/jobs/x/undo", "admin"),
         ("GET", "/v1/webhooks", "read"),
         ("POST", "/v1/webhooks/x/redeliver", "run"),
         ("POST", "/v1/audio/info", "run"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from daemon.client import News, QueueUnavailable
 from daemon.clock import ManualClock
 from daemon.folders import FolderManager
-from daemon.jobs import ENDED, Job, NewJob, Submitted
+from daemon.jobs import ENDED, Job, NewJob, Submitted, check_move
 from daemon.settings import Settings
 from rules.orders import Order
 
@@ -49,6 +49,10 @@ class FakeQueue:
             raise QueueUnavailable("the connection broke")
         return answers
 
+    def retry(self, job: str) -> None:
+        check_move(job, self.jobs[job].state, "pending")
+        self.jobs[job] = replace(self.jobs[job], state="pending", error_kind=None, error=None)
+
     def release(self, jobs: list[str]) -> int:
         held = [job for job in jobs if self.jobs[job].not_before is not None]
         for job in held:
@@ -60,6 +64,9 @@ class FakeQueue:
 
     def known(self, ids: list[str]) -> dict[str, str]:
         return {job: self.jobs[job].state for job in ids if job in self.jobs}
+
+    def several(self, ids: list[str]) -> dict[str, Job]:
+        return {job: self.jobs[job] for job in ids if job in self.jobs}
 
     @staticmethod
     def file_of(order: str) -> Path:

@@ -87,6 +87,7 @@ def test_one_decode_makes_a_master_a_preview_a_picture_and_figures(hot, tmp_path
 
     assert passes == ["take.wav"]
     assert files(hot) == [
+        "manifests/take.wav.json",
         "out/take loud.wav",
         "out/take.loudness.json",
         "out/take.wav",
@@ -188,7 +189,7 @@ def test_everything_is_promised_together(hot, tmp_path):
     run(order_of(hot, RULES), context)
 
     (intent,) = context.intents
-    assert len(intent.placements) == 5
+    assert len(intent.placements) == 6  # with the manifest
 
 
 @pytest.fixture

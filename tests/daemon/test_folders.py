@@ -6,6 +6,7 @@ import pytest
 
 from daemon import arrivals, hotfolder
 from daemon.client import News, QueueUnavailable
+from daemon.delivering import journal, putting
 from daemon.jobs import ENDED
 from rules.orders import Order
 from tests.daemon.inboxes import Studio, wav
@@ -641,7 +642,9 @@ def _calls_of(monkeypatch, module, name, log, cut_at):
 _STEPS = (
     (hotfolder, "move"),
     (hotfolder, "move_numbered"),
-    (hotfolder, "write_reason"),
+    (putting, "move"),
+    (putting, "write_reason"),
+    (journal.Journal, "write"),
     (hotfolder, "fsync_folders"),
     (hotfolder, "remove_empty"),
     (hotfolder.HotFolder, "_send"),

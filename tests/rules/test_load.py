@@ -88,7 +88,8 @@ def test_a_folder_needs_nothing_but_a_rule():
     assert found.stages.processing == HOT / "processing"
     assert found.rules[0].name == "1"
     assert found.rules[0].output.folder == HOT / "out"
-    assert found.reserved == {HOT / name for name in ("processing", "done", "failed", "out")}
+    stages = ("processing", "done", "failed", "out", "manifests", "reports", "replaced")
+    assert found.reserved == {HOT / name for name in stages}
 
 
 def test_stages_may_be_renamed_and_lie_elsewhere():

@@ -1,0 +1,1 @@
+"""What happens around a delivery: manifests, the journal, undo, originals, reports, notices."""
