@@ -156,7 +156,7 @@ def chord(start: float, length: float, pitches: Iterable[int], velocity: int) ->
 KICK, SNARE, CLOSED_HAT, OPEN_HAT, RIDE = 36, 38, 42, 46, 51
 CHORDS = ((57, 60, 64, 67), (53, 57, 60, 64), (48, 55, 60, 64), (55, 59, 62, 65))
 ROOTS = (33, 29, 36, 31)
-CADENCE = (((57, 60, 64), 33), ((57, 62, 65), 38), ((56, 59, 64), 28), ((57, 60, 64), 33))
+CADENCE = (((57, 60, 64), 33), ((57, 62, 65), 38), ((55, 59, 64), 28), ((57, 60, 64), 33))
 TUNE: tuple[Note, ...] = (
     (0, 1.5, 76, 92),
     (1.5, 0.5, 74, 80),
@@ -240,7 +240,7 @@ def club_track() -> Sound:
         drums += [(beat + at, 0.2, KICK, 120) for at in range(4)]
         drums += [(beat + at, 0.2, SNARE, 92) for at in (1, 3)]
         drums += [(beat + at + 0.5, 0.2, CLOSED_HAT, 76) for at in range(4)]
-    parts = {(0, 4): keys, (1, 38): bass, (9, 0): drums}
+    parts = {(0, 4): keys, (1, 33): bass, (9, 0): drums}
     return squeezed(play(parts, bpm=124, seconds=16 * 60 / 124), 1.4)
 
 
