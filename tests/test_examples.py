@@ -39,6 +39,10 @@ def demo(tmp_path_factory):
     return [json.loads(line) for line in done.stdout.splitlines()], data / "folders"
 
 
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @cache
 def probe(path: Path) -> tuple[dict, dict]:
     """FFmpeg's words on a file's sound, and its tags in lower case."""
@@ -105,12 +109,29 @@ def test_a_folder_gives_the_files_that_it_promises_and_keeps_the_originals(folde
     files = {
         str(p)
         for p in there
-        if (folders / folder / p).is_file() and p.parts[0] not in {"done", "rules.yaml"}
+        if (folders / folder / p).is_file()
+        and p.parts[0] not in {"done", "manifests", "rules.yaml"}
     }
     assert files == {entry["file"] for entry in entries}
     for sound in sounds_of(EXAMPLES / folder):
         kept = folders / folder / "done" / sound.relative_to(EXAMPLES / folder)
         assert kept.read_bytes() == sound.read_bytes()
+
+
+@pytest.mark.parametrize("folder", [folder.name for folder in example_folders()])
+def test_manifests_hold_the_checksums_of_all_that_came_in_and_out(folder, demo):
+    _, folders = demo
+    entries = yaml.safe_load((EXAMPLES / folder / "expected.yaml").read_text())
+    told, taken = {}, set()
+    for path in (folders / folder / "manifests").rglob("*.json"):
+        manifest = json.loads(path.read_text())
+        told |= {output["path"]: output["sha256"] for output in manifest["outputs"]}
+        taken.add(manifest["input"]["sha256"])
+    assert told == {
+        str(path): sha256(path) for path in (folders / folder / entry["file"] for entry in entries)
+    }
+    assert taken <= {sha256(sound) for sound in sounds_of(EXAMPLES / folder)}
+    assert taken
 
 
 @pytest.mark.parametrize(("folder", "entry"), EXPECTED)
