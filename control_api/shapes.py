@@ -524,5 +524,5 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "GET /v1/folders": Shape(_ANY),
     "POST /v1/folders/scan": Shape(_ANY),
-    "POST /v1/folders/{name}/release": Shape(_ANY),
+    "POST /v1/folders/{name}/release": Shape(_ANY, errors=(404,)),
 }

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import threading
 
@@ -7,6 +8,7 @@ from daemon import cli
 from daemon.delivering import undo as undoing
 from daemon.delivering.journal import Journal, recorded_outputs
 from daemon.delivering.undo import NothingToUndo
+from daemon.schedules.fixity import from_journal
 from tests.daemon.delivering.doing import Workshop
 
 REPLACING = """
@@ -226,6 +228,12 @@ def test_the_outputs_that_are_still_to_be_there_are_told(shop, take):
     assert told["path"] == str(s.root / "out/b.wav")
     assert (told["job"], told["folder"]) == (jobs[1].id, "podcast")
     assert told["size"] == (s.root / "out/b.wav").stat().st_size
+
+    # A check of fixity holds the file against the hash that was taken at its delivery.
+    (held,) = from_journal(s.settings)
+    algorithm, _, digest = held.hash.partition(":")
+    content = (s.root / "out/b.wav").read_bytes()
+    assert hashlib.new(algorithm, content).hexdigest() == digest
 
 
 # -- history ---------------------------------------------------------------------------------------

@@ -123,13 +123,15 @@ def stampede(
     try:
         first = _settled(folder, _START - 1, begun + patience)
         target = first // _MINUTE * _MINUTE + ticks * _MINUTE
-        deadly = sorted(rng.uniform(first, target) for _ in range(kills))
+        deadly = sorted(rng.uniform(first, target - 2 * _MINUTE) for _ in range(kills))
         while (done := _settled(folder, 0.0, begun + patience)) < target:
             if time.monotonic() > begun + patience:
                 outcome.wrong.append(f"it stands still at tick {(done - first) // _MINUTE:g}")
                 break
             # Never further ahead than the grace, so that each tick is to be fired by itself.
-            clock.set(min(max(clock.now(), done + rng.uniform(60, 3600)), target))
+            # And not past the next death, which would then kill nobody who has work.
+            ahead = max(clock.now(), done + rng.uniform(60, 3600))
+            clock.set(min(ahead, deadly[0] + _MINUTE if deadly else target))
             if deadly and deadly[0] <= done:
                 deadly.pop(0)
                 processes.kill(rng.randrange(len(processes.roles)))

@@ -268,7 +268,7 @@ def test_each_chore_is_a_job_that_says_what_it_did(tmp_path):
         result = {"outputs": [{"path": str(delivered), "size": 5, "role": "sound"}], "steps": []}
         # A delivery of long ago, written as the dispatcher writes one.
         order = task_of("sweep", {}).order()
-        made = q.run(NewJob(order=order, source="folder", endpoint="podcast/all"))
+        made = q.run(NewJob(order=order, source="schedule", endpoint="nightly"))
         with sqlite3.connect(q.settings.database, timeout=10) as raw:
             raw.execute("UPDATE jobs SET result = ? WHERE id = ?", (orjson.dumps(result), made.id))
         for parent in (q.settings.scratch, q.settings.results):
