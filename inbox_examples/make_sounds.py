@@ -11,6 +11,7 @@ a sound, and look at `git diff --stat` afterwards.
 from __future__ import annotations
 
 import argparse
+import struct
 import subprocess
 import sys
 import tempfile
@@ -109,8 +110,8 @@ Note = tuple[float, float, int, int]
 """Start and length in beats, MIDI pitch, velocity."""
 
 
-def play(parts: Mapping[tuple[int, int], Iterable[Note]], *, bpm: float, seconds: float) -> Sound:
-    """Render `(channel, program)` to its notes; two channels, dry, exactly `seconds` long."""
+def score(parts: Mapping[tuple[int, int], Iterable[Note]], *, bpm: float) -> mido.MidiFile:
+    """`(channel, program)` and its notes as a MIDI file, a track for each."""
     song = mido.MidiFile(ticks_per_beat=480)
     conductor = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bpm))])
     song.tracks.append(conductor)
@@ -126,12 +127,17 @@ def play(parts: Mapping[tuple[int, int], Iterable[Note]], *, bpm: float, seconds
             track.append(message.copy(time=tick - now))
             now = tick
         song.tracks.append(track)
+    return song
+
+
+def play(parts: Mapping[tuple[int, int], Iterable[Note]], *, bpm: float, seconds: float) -> Sound:
+    """Render `(channel, program)` to its notes; two channels, dry, exactly `seconds` long."""
     with tempfile.TemporaryDirectory() as folder:
-        score, path = Path(folder) / "song.mid", Path(folder) / "song.wav"
-        song.save(score)
+        written, path = Path(folder) / "song.mid", Path(folder) / "song.wav"
+        score(parts, bpm=bpm).save(written)
         dry = ["-R", "0", "-C", "0", "-g", "0.5", "-r", str(RATE), "-O", "float"]
         subprocess.run(
-            ["fluidsynth", "-n", "-i", "-q", *dry, "-F", str(path), SOUNDFONT, str(score)],
+            ["fluidsynth", "-n", "-i", "-q", *dry, "-F", str(path), SOUNDFONT, str(written)],
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -150,6 +156,7 @@ def chord(start: float, length: float, pitches: Iterable[int], velocity: int) ->
 KICK, SNARE, CLOSED_HAT, OPEN_HAT, RIDE = 36, 38, 42, 46, 51
 CHORDS = ((57, 60, 64, 67), (53, 57, 60, 64), (48, 55, 60, 64), (55, 59, 62, 65))
 ROOTS = (33, 29, 36, 31)
+CADENCE = (((57, 60, 64), 33), ((57, 62, 65), 38), ((55, 59, 64), 28), ((57, 60, 64), 33))
 TUNE: tuple[Note, ...] = (
     (0, 1.5, 76, 92),
     (1.5, 0.5, 74, 80),
@@ -166,8 +173,8 @@ TUNE: tuple[Note, ...] = (
 )
 
 
-def band() -> Sound:
-    """Four bars for electric piano, bass, vibraphone and drums: A minor, 108 beats a minute."""
+def band_parts() -> dict[str, tuple[tuple[int, int], list[Note]]]:
+    """Four bars for electric piano, bass, vibraphone and drums, in A minor."""
     keys: list[Note] = []
     bass: list[Note] = []
     drums: list[Note] = []
@@ -182,8 +189,59 @@ def band() -> Sound:
         drums += [(beat + at, 0.2, KICK, 112) for at in (0, 2.5)]
         drums += [(beat + at, 0.2, SNARE, 100) for at in (1, 3)]
         drums += [(beat + at / 2, 0.2, CLOSED_HAT, 84 - 24 * (at % 2)) for at in range(8)]
-    parts = {(0, 4): keys, (1, 33): bass, (2, 11): TUNE, (9, 0): drums}
-    return squeezed(play(parts, bpm=108, seconds=9), 1.6)
+    return {
+        "keys": ((0, 4), keys),
+        "bass": ((1, 33), bass),
+        "tune": ((2, 11), list(TUNE)),
+        "drums": ((9, 0), drums),
+    }
+
+
+def band() -> Sound:
+    """All of the band: 108 beats a minute."""
+    return squeezed(play(dict(band_parts().values()), bpm=108, seconds=9), 1.6)
+
+
+def stem(name: str) -> Sound:
+    """Two bars of one of the band, as it leaves a DAW: dry, from the same beginning."""
+    instrument, notes = band_parts()[name]
+    return play({instrument: notes}, bpm=108, seconds=4.5)
+
+
+def sketch() -> mido.MidiFile:
+    """Two bars for piano, as they leave a keyboard."""
+    notes: list[Note] = [note for note in TUNE if note[0] < 8]
+    for bar, pitches in enumerate(CHORDS[:2]):
+        notes += chord(bar * 4.0, 3.8, [pitch - 12 for pitch in pitches], 58)
+    return score({(0, 0): notes}, bpm=96)
+
+
+def keys_loop() -> Sound:
+    """Two bars of electric piano in A minor, 110 beats a minute, made to loop."""
+    notes: list[Note] = []
+    for bar, pitches in enumerate((CHORDS[0], CHORDS[0])):
+        for at, velocity in ((0, 96), (1, 70), (2, 88), (3, 72)):
+            notes += chord(bar * 4.0 + at, 0.8, pitches[:3], velocity)
+            notes.append((bar * 4.0 + at, 0.5, 45, velocity))
+    return play({(0, 4): notes}, bpm=110, seconds=8 * 60 / 110)
+
+
+def club_track() -> Sound:
+    """Four bars of house: four on the floor at 124 beats a minute, A minor."""
+    keys: list[Note] = []
+    bass: list[Note] = []
+    drums: list[Note] = []
+    for bar in range(4):
+        beat = bar * 4.0
+        pitches, root = CADENCE[bar]
+        keys += chord(beat, 0.4, pitches, 88) + chord(beat + 2.5, 0.4, pitches, 74)
+        bass += [(beat + at, 0.4, root, 108) for at in range(4)]
+        bass += [(beat + at + 0.5, 0.3, root + 12, 72) for at in range(4)]
+        drums += [(beat + at, 0.2, KICK, 120) for at in range(4)]
+        drums += [(beat + at, 0.2, SNARE, 92) for at in (1, 3)]
+        drums += [(beat + at + 0.5, 0.2, CLOSED_HAT, 76) for at in range(4)]
+    parts = {(0, 4): keys, (1, 33): bass, (9, 0): drums}
+    return squeezed(play(parts, bpm=124, seconds=16 * 60 / 124), 1.4)
 
 
 def break_beat() -> Sound:
@@ -232,6 +290,22 @@ def save(
         file.save(padding=lambda _: 0)
 
 
+def add_bext(path: Path, *, description: str, originator: str, time_reference: int) -> None:
+    """Append what a field recorder writes into a WAV: a `bext` chunk (EBU Tech 3285, version 1)."""
+    dated = b"2026-05-17" + b"06:30:00"
+    body = struct.pack(
+        "<256s32s32s18sQH",
+        description.encode(),
+        originator.encode(),
+        b"AUD-2026-0007",
+        dated,
+        time_reference,
+        1,
+    ) + bytes(254)
+    raw = path.read_bytes() + b"bext" + struct.pack("<I", len(body)) + body
+    path.write_bytes(raw[:4] + struct.pack("<I", len(raw) - 8) + raw[8:])
+
+
 def podcast() -> Sound:
     """Two people in a small room, uneven, with hum and air, and a second of nothing at each end."""
     host = partial(say, voice="en-gb", speed=155, pitch=38)
@@ -262,6 +336,24 @@ def memo() -> Sound:
     return room(dry, seconds=0.2, wet_db=-15, seed=21) + air(len(dry), level_db=-66, seed=22)
 
 
+def voice_note() -> Sound:
+    """Two thoughts with a long pause between them, beside a fan."""
+    speak = partial(say, voice="en-gb", speed=150, pitch=42)
+    turns = [
+        (speak("Idea for the bridge: leave out the bass for four bars."), -8.0),
+        (speak("And ask for the cello."), -9.0),
+    ]
+    dry = conversation(turns, pause=2.0, edge=0.8)
+    return room(dry, seconds=0.2, wet_db=-16, seed=61) + air(len(dry), level_db=-44, seed=62)
+
+
+def pocket() -> Sound:
+    """What a phone records that began by itself in a pocket: cloth, no word."""
+    frames = int(2.5 * RATE)
+    rubbing = 0.55 + 0.45 * np.sin(2 * np.pi * 1.7 * np.arange(frames) / RATE)
+    return air(frames, level_db=-30, seed=71) * rubbing.reshape(-1, 1)
+
+
 def make(into: Path) -> None:
     """Write every example sound below `into`."""
     ours = {"artist": "The audiolla examples", "date": "2026", "license": "GPL-3.0-or-later"}
@@ -275,11 +367,42 @@ def make(into: Path) -> None:
         "sample-pack/drums/break.flac": (break_beat(), "PCM_16", -1, {}),
         "web-preview/memo.flac": (memo(), "PCM_16", -6, {"title": "Note to self"} | ours),
         "web-preview/sting.flac": (sting(), "PCM_16", -6, {"title": "Sting"} | ours),
+        "mastering-for-platforms/undertow.flac": (
+            room(stem("keys") + stem("bass") + stem("drums"), seconds=0.6, wet_db=-16, seed=81),
+            "PCM_16",
+            -9,
+            {"title": "Undertow", "album": "Examples"} | ours,
+        ),
+        "stems-to-mix/undertow_drums.flac": (stem("drums"), "PCM_16", -4, {}),
+        "stems-to-mix/undertow_bass.flac": (
+            stem("bass").mean(axis=1, keepdims=True),
+            "PCM_16",
+            -8,
+            {},
+        ),
+        "stems-to-mix/undertow_keys.flac": (stem("keys"), "PCM_16", -8, {}),
+        "sample-pack/loops/keys.flac": (keys_loop(), "PCM_16", -3, {}),
+        "dj-intake/night-bus.flac": (
+            club_track(),
+            "PCM_16",
+            -0.5,
+            {"title": "Night bus", "genre": "House"} | ours,
+        ),
+        "voice-notes/idea.flac": (voice_note(), "PCM_16", -9, {}),
+        "voice-notes/pocket.flac": (pocket(), "PCM_16", -20, {}),
     }
     for name, (sound, subtype, peak_db, tags) in names.items():
         save(into / name, sound, subtype=subtype, peak_db=peak_db, tags=tags)
         size = (into / name).stat().st_size
         print(f"{name}: {len(sound) / RATE:.2f} s, {size / 1000:.0f} kB")
+    add_bext(
+        into / "archive/cello.wav",
+        description="Solo cello, chapel, second take",
+        originator="Field recorder",
+        time_reference=23_400 * RATE,  # half past six in the morning
+    )
+    (into / "midi-sketches").mkdir(parents=True, exist_ok=True)
+    sketch().save(into / "midi-sketches/two-bars.mid")
 
 
 def main() -> int:

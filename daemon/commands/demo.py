@@ -25,13 +25,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn
 
-from daemon.commands.demo_view import View, dropped_as, view
+from daemon.commands.demo_view import View, all_dropped_as, view
 from daemon.commands.outcome import FAILED, OK, Unreachable
 from daemon.jobs import Job
 from daemon.settings import Settings, environment_name, load
 
 EXAMPLES: Final = Path(__file__).parents[2] / "inbox_examples"
-SOUNDS: Final = frozenset({".flac", ".wav"})
+SOUNDS: Final = frozenset({".flac", ".wav", ".mid"})
 
 _START_SECONDS: Final = 60.0
 #: No job has moved for so long: something is wrong, and whoever waits must be told.
@@ -234,13 +234,15 @@ class Watching:
             Unreachable: the daemon has ended, or no job has moved for two minutes.
         """
         found: dict[str, Job] = {}
-        while waiting := set(names) - found.keys():
+        waiting = set(names)
+        while waiting:
             job = self._next(_PATIENCE_SECONDS)
             if job is None:
                 left = ", ".join(sorted(waiting))
                 raise Unreachable(f"nothing happens to {left}; {self._daemon.hint}")
-            if job.ended and dropped_as(job) in waiting:
-                found[dropped_as(job)] = job
+            if job.ended and waiting.intersection(files := all_dropped_as(job)):
+                found[job.id] = job
+                waiting.difference_update(files)  # a set is one job of several files
         return list(found.values())
 
     def for_ever(self) -> NoReturn:

@@ -53,8 +53,18 @@ def view(*, as_json: bool) -> Iterator[View]:
 
 def dropped_as(job: Job) -> str:
     """Hot folder and path of the file that a job is about, e.g. `podcast/day 1/talk.wav`."""
-    sound = json.loads(job.order).get("sound") or {}
-    path = path_from_text(sound.get("path", job.input_name))
+    return all_dropped_as(job)[0]
+
+
+def all_dropped_as(job: Job) -> list[str]:
+    """The same for each file that a job is about: several where they are a set."""
+    order = json.loads(job.order)
+    sounds = order.get("members") or [order.get("sound") or {}]
+    return [_as_dropped(job, sound.get("path", job.input_name)) for sound in sounds]
+
+
+def _as_dropped(job: Job, lies_at: str) -> str:
+    path = path_from_text(lies_at)
     # <hot folder>/processing/<job>/<path as it was dropped>
     parts = list(path.parts)
     if job.id not in parts:
@@ -100,6 +110,7 @@ class _Lines:
             said |= {"progress": job.progress, "step": job.step}
         elif job.state == "completed":
             result = job.result or {}
+            said["files"] = all_dropped_as(job)
             said["outputs"] = result.get("outputs", [])
             said |= {key: result[key] for key in ("before", "after") if key in result}
         elif job.ended:
@@ -191,7 +202,7 @@ class _Screen:
                 shown = str(path).partition(f"/{top}/")[2]
                 row = [_safe(f"{top}/{shown}" if shown else str(path))]
                 if number == 0:
-                    row += [_safe(PurePath(name).name)]
+                    row += [_safe(", ".join(PurePath(one).name for one in all_dropped_as(job)))]
                     row += [change(job, "duration", 2), change(job, "lufs", 1)]
                     row += [change(job, "true_peak_dbtp", 1)]
                 table.add_row(*row)
@@ -199,9 +210,10 @@ class _Screen:
             self._console.print()
             self._console.print(table)
         self._console.print()
-        failed = len(jobs) - len(done)
+        whole = sum(len(all_dropped_as(job)) for job in jobs)
+        failed = whole - sum(len(all_dropped_as(job)) for job in done)
         self._console.print(
-            f"{len(done)} of {len(jobs)} sounds delivered"
+            f"{whole - failed} of {whole} sounds delivered"
             + (f", {failed} failed" if failed else "")
         )
         if not once:

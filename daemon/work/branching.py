@@ -36,6 +36,8 @@ from handlers.measured import Measured
 from rules.orders import Delivery, Order, path_from_text, path_to_text
 
 _STATE = "deliveries"
+#: In place of a node's number: the steps before all deliveries.
+_ROOT = "root"
 
 
 def is_state(finished: Sequence[Mapping[str, Any]]) -> bool:
@@ -73,7 +75,7 @@ class Tree:
         #: Files of sounds that other lanes read, by the identity of the sound.
         self._kept: dict[int, tuple[Blocks, str]] = {}
         #: What is known of the job so far: its steps, figures, and files that wait to be delivered.
-        self._told: dict[str, Any] = {"steps": [], "after": [], "files": [], "root": {}}
+        self._told: dict[str, Any] = {"steps": [], "after": [], "files": [], "root": {}, "said": {}}
         self._drafts = Drafts(claim.id, context.scratch, replace=False)
 
     # -- one attempt ---------------------------------------------------------------------------
@@ -90,6 +92,7 @@ class Tree:
         known = None
         if self._order.sound is not None and not story.changed and self._claim.carried is None:
             known = partial(content_of, self._order.sound.path)
+        self._told["said"][_ROOT] = story.steps()
         with self._begin(set()) as self._drafts:
             delivery = self._order.delivery
             if delivery is not None:
@@ -302,6 +305,7 @@ class Tree:
         for draft in drafts.since(before):
             draft.about["delivery"] = node.branch.name
         self._tell(node, story)
+        self._told["said"][str(node.number)] = story.steps()
         children = [self._nodes[child] for child in node.children]
         self._fan_out(children, outcome.sound, outcome.midi, None)
 
@@ -321,7 +325,19 @@ class Tree:
     def _names(self, node: Node, story: Story) -> Names:
         order = self._order.model_copy(update={"names": self._order.names | node.branch.names})
         delivery, ensure = node.branch.delivery, node.branch.ensure
-        return Names(order, delivery, self._claim.id, self._source, story, ensure)
+        # Names may ask for what the steps said that several deliveries share.
+        whole = Story()
+        whole.reports = [*self._said_before(node), *story.reports]
+        return Names(order, delivery, self._claim.id, self._source, whole, ensure)
+
+    def _said_before(self, node: Node) -> list[chain.StepReport]:
+        """What the steps said that come before a delivery's own, outermost first."""
+        above = next((one for one in self._nodes if node.number in one.children), None)
+        said = self._told["said"].get(_ROOT if above is None else str(above.number), ())
+        own = [
+            chain.StepReport(one["step"], one["op"], one["params"], one["result"]) for one in said
+        ]
+        return own if above is None else [*self._said_before(above), *own]
 
     def _folder(self, delivery: Delivery) -> Drafts:
         return self._drafts.into(

@@ -127,6 +127,32 @@ def test_what_the_shared_steps_give_beside_the_sound_is_delivered_once(hot, tmp_
     assert files(hot / "out") == ["a.wav", "b.wav", "take.waveform.png"]
 
 
+def test_names_and_tags_may_ask_for_what_the_shared_steps_said(hot, tmp_path):
+    """In a delivery that is made in the one pass, in one that listens, and below other rules."""
+    rules = """
+match_all: true
+rules:
+  - name: Release
+    steps: [loudness]
+    output: {format: flac, tags: {comment: "{loudness.loudness_lufs:.1f} LUFS"}}
+    deliver:
+      flows: {output: {name: "flows {loudness.loudness_lufs:.1f}"}}
+      listens:
+        steps: [{normalize: {target_lufs: -20}}]
+        output: {name: "{loudness.loudness_lufs:.1f} to {normalize.target_lufs:.0f}"}
+  - name: Other
+    steps: [waveform]
+"""
+    for written in (rules, rules.replace("match_all: true", "")):
+        run(order_of(hot, written), Here(tmp_path))
+        lufs = f"{ffmpeg_loudness(hot / 'take.wav').integrated:.1f}"
+        made = {path.name: path for path in (hot / "out").glob("*.flac")}
+        assert sorted(made) == [f"{lufs} to -20.flac", f"flows {lufs}.flac"]
+        for path in made.values():
+            assert FLAC(path)["comment"] == [f"{lufs} LUFS"]
+            path.unlink()
+
+
 def test_one_delivery_that_fails_keeps_all_others_back(hot, tmp_path, monkeypatch):
     def stubborn(sound: Blocks) -> Blocks:
         """Fails in the middle of the sound, for the test."""
@@ -187,7 +213,7 @@ rules:
     deliver:
       master:
       figures: {steps: [loudness]}
-      half: {steps: [halve], output: {name: "{stem} half"}}
+      half: {steps: [halve], output: {name: "{stem} half {trim.start_sec:.0f}"}}
       back: {steps: [halve, {trim: {end_sec: 1}}], output: {name: "{stem} back"}}
 """
     order = order_of(hot, rules)
@@ -209,13 +235,13 @@ rules:
     assert isinstance(third, Finished)
     assert files(hot / "out") == [
         "take back.wav",
-        "take half.wav",
+        "take half 2.wav",
         "take.loudness.json",
         "take.wav",
     ]
     assert passes == ["take.wav"]
     source, rate = soundfile.read(hot / "take.wav", dtype="float32")
-    half, _ = soundfile.read(hot / "out/take half.wav", dtype="float32")
+    half, _ = soundfile.read(hot / "out/take half 2.wav", dtype="float32")
     back, _ = soundfile.read(hot / "out/take back.wav", dtype="float32")
     np.testing.assert_allclose(half, source[2 * rate :] / 2, atol=2e-7)
     np.testing.assert_array_equal(back, half[:rate])
