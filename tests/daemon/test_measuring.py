@@ -113,7 +113,13 @@ rules:
 """
     done = run(order_of(hot, rules), Here(tmp_path))
 
-    assert files(hot) == ["archive/take.flac", "take.wav", "web/take.mp3", "web/take.waveform.png"]
+    assert files(hot) == [
+        "archive/take.flac",
+        "manifests/take.wav.json",
+        "take.wav",
+        "web/take.mp3",
+        "web/take.waveform.png",
+    ]
     assert passes == ["take.wav"]
     assert sorted(o["delivery"] for o in done.result["outputs"]) == ["Archive", "picture", "web"]
 
