@@ -196,9 +196,9 @@ def test_ctrl_c_ends_it_and_leaves_no_half_file(data, tmp_path):
     command = [sys.executable, "-m", "daemon.cli", "op", "reverse", str(long), "--format", "mp3"]
     with Changes(tmp_path) as changes:
         process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ, text=True)
-        changes.until(lambda: list(tmp_path.glob(".audiolla-*.part")))
+        changes.until(lambda: list(tmp_path.glob(".audiolla-*.part")), timeout=240)
         process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
 
     assert process.returncode == 130
     assert "Traceback" not in said

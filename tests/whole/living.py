@@ -33,7 +33,7 @@ class Changes(FileSystemEventHandler):
         with self._changed:
             self._changed.notify_all()
 
-    def until(self, condition: Callable[[], T], timeout: float = 60.0) -> T:
+    def until(self, condition: Callable[[], T], timeout: float = 180.0) -> T:
         """The first true value of `condition`, asked whenever something changes.
 
         Notifications may be lost, so it is asked twice a second at least.
