@@ -296,14 +296,15 @@ class Whole:
         return self.reader.known(ids)
 
     # -- time ------------------------------------------------------------------------------------
-    def turn(self) -> None:
-        """Everybody does what can be done now."""
+    def turn(self, *, hooks: bool = True) -> None:
+        """Everybody does what can be done now; `hooks`: those too who tell of it."""
         while (due := self._thread(self.manager.turn)) and due <= self.clock.monotonic():
             pass
         self.work()
         self._thread(self.manager.turn)
-        self._thread(self.notifier.turn)
-        self._thread(self.send)
+        if hooks:
+            self._thread(self.notifier.turn)
+            self._thread(self.send)
 
     @staticmethod
     def _thread(turn):
