@@ -1,6 +1,7 @@
 """P1, P2: kill -9 of all processes at once, 500 times under load: one whole file for every job?
 
-    python -m bench.faults kills [--daemons N] [--workers N] [--seed N]
+    python -m bench.faults kills [--daemons N] [--workers N] [--serving N] [--minutes N]
+        [--seed N]
 
 `--daemons` kills the dispatcher and every worker at the same moment, `--workers` one worker at a
 time. The short form is tests/daemon/test_kills.py; `python -m bench.webhooks` does the same to the
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench.faults kills")
     parser.add_argument("--daemons", type=int, default=500)
     parser.add_argument("--workers", type=int, default=150)
+    parser.add_argument("--serving", type=int, default=2, help="workers that serve")
+    parser.add_argument("--minutes", type=float, default=120, help="end after these, done or not")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
 
@@ -33,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
             worker_kills=given.workers,
             daemon_kills=given.daemons,
             seed=given.seed,
-            patience=7200.0,
+            workers=given.serving,
+            patience=60 * given.minutes,
         )
     print(
         f"{story.jobs} jobs; {story.daemon_kills} times all processes killed at once, "

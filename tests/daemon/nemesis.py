@@ -34,7 +34,7 @@ class Story:
 def rampage(
     folder, *, worker_kills, daemon_kills, seed, workers=2, job_seconds=0.03, patience=1200.0
 ):
-    """Run jobs, kill processes, and tell what became of it."""
+    """Run jobs, kill processes for `patience` seconds at most, and tell what became of it."""
     story = Story()
     dice = random.Random(seed)
     out = folder / "out"
@@ -117,8 +117,11 @@ class Watcher:
 def _kill_them(queue, story, worker_kills, daemon_kills, dice, patience):
     kills = ["worker"] * worker_kills + ["daemon"] * daemon_kills
     dice.shuffle(kills)
-    pause, end = threading.Event(), time.monotonic() + patience
+    pause, begun = threading.Event(), time.monotonic()
     for kind in kills:
+        if time.monotonic() - begun > patience:
+            return  # the story tells how many there were
+        end = time.monotonic() + 300
         # Some jobs get through between two kills, now many, now none.
         enough = queue.reader.counts()["completed"] + dice.randrange(5)
         while queue.reader.counts()["completed"] < enough:
