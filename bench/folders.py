@@ -307,8 +307,8 @@ def deliver(folder: Path, *, files: int = AT_ONCE) -> None:
         each, cpu = 1e3 * wall / files, 1e3 * sum(used.values()) / files
         parts = ", ".join(f"{part} {1e3 * took / files:.2f}" for part, took in used.items())
         print(
-            f"  {name:15} {wall:7.1f} s, {each:6.2f} ms each, {loop['one'] / each:4.1f} x the loop, "
-            f"{loop['all'] / each:4.1f} x all cores; CPU {cpu:.2f} ms each ({parts}), "
+            f"  {name:15} {wall:7.1f} s, {each:6.2f} ms each, "
+            f"{loop['one'] / each:4.1f} x the loop, {loop['all'] / each:4.1f} x all cores; CPU {cpu:.2f} ms each ({parts}), "
             f"{loop['cpu'] / cpu:.1f} x less than the loop",
             flush=True,
         )
@@ -321,7 +321,7 @@ def _loop(folder: Path, sound: bytes, files: int) -> dict[str, float]:
     for number in range(files):
         (folder / f"{number}.wav").write_bytes(sound)
     convert = "ffmpeg -nostdin -y -v error -i {} -af volume=-3dB out/{}"
-    one = f'for f in *.wav; do {convert.format(*2 * [chr(34) + "$f" + chr(34)])}; done'
+    one = f"for f in *.wav; do {convert.format(*2 * [chr(34) + '$f' + chr(34)])}; done"
     cores = os.cpu_count() or 1
     every = f"ls *.wav | xargs -P {cores} -I{{}} {convert}"
     took: dict[str, float] = {}

@@ -33,7 +33,8 @@ def main(arguments: Sequence[str]) -> int:
                 return 2
         seconds = story.recovered or [0.0]
         print(
-            f"{place}: {story.rounds} full disks, {story.files} files; all delivered after "
+            f"{place}: {story.rounds} full disks, {story.hindered} of which kept files waiting, "
+            f"{story.files} files; all delivered after "
             f"{statistics.median(seconds):.1f} s (median), {max(seconds):.1f} s (longest), "
             f"{sum(s <= 10 for s in seconds)} within 10 s; questions meanwhile answered in at most "
             f"{max(story.answered, default=0.0):.2f} s",

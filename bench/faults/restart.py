@@ -23,8 +23,8 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         story = restart(Path(folder), **vars(given))
     print(
-        f"{given.queued} queued, {given.interrupted} interrupted: health after {story.health:.2f} s "
-        f"({story.computed:.2f} s of processor), the interrupted queued again "
+        f"{given.queued} queued, {given.interrupted} interrupted: health after "
+        f"{story.health:.2f} s ({story.computed:.2f} s of processor), the interrupted queued again "
         f"{story.again:+.2f} s from then, all ended after {story.ended:.1f} s"
     )
     return verdict(story.wrong, "all taken up")

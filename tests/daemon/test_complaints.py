@@ -1,4 +1,4 @@
-"""What users of other watch folders complain about: 24 complaints, each with the issue, each a test.
+"""What users of other watch folders complain about: 24 complaints with their issues, 24 tests.
 
 The numbers of the issues are those of the projects named. Most common by far: taken too early on
 a network share, then never taken at all, taken twice or forgotten after a hiccup of the mount,
@@ -132,7 +132,9 @@ def test_16_two_gigabytes_are_copied_and_the_write_is_said_to_have_finished(stud
     path = s.root / "long.wav"
     size = 1_900_000_000
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 48000, 96000, 2, 16)
-    head = b"RIFF" + struct.pack("<I", size + 36) + b"WAVE" + form + struct.pack("<4sI", b"data", size)
+    head = (
+        b"RIFF" + struct.pack("<I", size + 36) + b"WAVE" + form + struct.pack("<4sI", b"data", size)
+    )
     put(s, path, 0, head)
     for share_of_it in (0.1, 0.5, 0.9, 0.999):
         os.truncate(path, int(size * share_of_it))

@@ -116,17 +116,17 @@ def _faults_of(whole: Whole, given: bytes, story: Story) -> list[str]:
             wrong.append("the output is not what it must be")
     else:
         expected = {"failed/a/take.wav", "failed/a/take.wav.json"}
-    for extra in sorted(set(there) - expected):
-        wrong.append(f"{extra} belongs to nobody")
-    for missing in sorted(expected - set(there)):
-        wrong.append(f"{missing} is missing")
+    wrong += [f"{extra} belongs to nobody" for extra in sorted(set(there) - expected)]
+    wrong += [f"{missing} is missing" for missing in sorted(expected - set(there))]
     stage = "done" if done else "failed"
     kept = whole.root / stage / "a/take.wav"
     if kept.exists() and kept.read_bytes() != given:
         wrong.append("the original was changed")
     if len(jobs) > 1:
         wrong.append(f"{len(jobs)} jobs")
-    wrong += [f"job {job.id} is {job.state}" for job in jobs if job.state not in ("completed", "failed")]
+    wrong += [
+        f"job {job.id} is {job.state}" for job in jobs if job.state not in ("completed", "failed")
+    ]
     wrong += [f"{job.attempt} attempts" for job in jobs if job.attempt > _ATTEMPTS]
     ids = {one for one, _ in whole.receiver.told}
     if len(ids) != 1:

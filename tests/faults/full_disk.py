@@ -23,6 +23,8 @@ SIZES = {"data": 640, "scratch": 64, "output": 64}
 #: Two steps, the second of which needs the whole sound: there is something in scratch.
 RULES = "rules: [{name: back, steps: [reverse]}]"
 _PATIENCE = 240.0
+#: Sounds in a round: enough that some are on their way when the disk fills.
+_AT_ONCE = 20
 
 
 class CannotMount(Exception):
@@ -34,6 +36,8 @@ class Story:
     """What happened."""
 
     rounds: int = 0
+    #: Rounds in which something was not delivered while the disk was full.
+    hindered: int = 0
     files: int = 0
     #: Seconds from the emptying to the delivery of all that was dropped, by round.
     recovered: list[float] = field(default_factory=list)
@@ -102,9 +106,9 @@ def _round(daemon, box: Path, out: Path, story: Story, dice, *, point: Path | No
     pause = threading.Event()
     dropped = {}
     early = dice.random() < 0.5
-    if point is not None and early and box.is_relative_to(point) is False:
+    if point is not None and early and not box.is_relative_to(point):
         fill(point, dice.randrange(0, 200_000))
-    for _ in range(3):
+    for _ in range(3 if point is None else _AT_ONCE):
         story.files += 1
         name = f"{story.files}.wav"
         dropped[name] = sound(story.files, dice.randrange(20_000, 60_000))
@@ -112,7 +116,7 @@ def _round(daemon, box: Path, out: Path, story: Story, dice, *, point: Path | No
         part.write_bytes(dropped[name])
         part.rename(box / name)
     if point is not None:
-        pause.wait(dice.choice((0.0, 0.01, 0.05, 0.2)))
+        pause.wait(0.0 if box.is_relative_to(point) else dice.choice((0.0, 0.01, 0.05, 0.2)))
         fill(point, dice.randrange(0, 200_000))
         pause.wait(dice.uniform(0.2, 1.0))
         begun = time.monotonic()
@@ -121,6 +125,7 @@ def _round(daemon, box: Path, out: Path, story: Story, dice, *, point: Path | No
         except OSError as wrong:
             story.wrong.append(f"round {story.rounds}: a question was not answered: {wrong}")
         story.answered.append(time.monotonic() - begun)
+        story.hindered += any(not (box / "done" / name).exists() for name in dropped)
         (point / "filler").unlink()
         story.rounds += 1
     emptied = time.monotonic()

@@ -87,7 +87,9 @@ class Points:
             wrong = self.passes(name)
             if isinstance(wrong, int):
                 # The kernel's errors about an open file name none.
-                raise OSError(wrong, os.strerror(wrong), *(a for a in args[:1] if type(a) is not int))
+                raise OSError(
+                    wrong, os.strerror(wrong), *(a for a in args[:1] if type(a) is not int)
+                )
             result = real(*args, **more)
             if wrong == "after":
                 self.die()

@@ -158,7 +158,9 @@ def week(folder: Path, *, files: int, restarts: int, seed: int) -> Story:
 
 
 class _Week:
-    def __init__(self, folder: Path, share: Share, story: Story, dice, restarts: int, patch) -> None:
+    def __init__(
+        self, folder: Path, share: Share, story: Story, dice, restarts: int, patch
+    ) -> None:
         self.share, self.story, self.dice = share, story, dice
         # So many calls are about to be made that this share of them makes so many deaths.
         self._left, self._next_death = restarts, 0
@@ -367,8 +369,8 @@ class _Week:
         """While the kernel's queue overflows nobody hears anything."""
         manager = self.whole.manager
         for one in manager._everyone():
-            one.arrivals.hint = _nothing if self._deaf else type(one.arrivals).hint.__get__(
-                one.arrivals
+            one.arrivals.hint = (
+                _nothing if self._deaf else type(one.arrivals).hint.__get__(one.arrivals)
             )
 
     def _overflow(self) -> Writing:
@@ -475,4 +477,3 @@ def _touch(path: Path, clock: SetClock) -> None:
 
 def _nothing(*_: str) -> None:
     """Hear nothing."""
-

@@ -17,8 +17,7 @@ from uuid import UUID
 
 import numpy as np
 import orjson
-
-from pytest import MonkeyPatch
+import pytest
 
 from daemon import runner, store
 from daemon.client import News, QueueUnavailable
@@ -31,11 +30,11 @@ from daemon.folders import FolderManager
 from daemon.jobs import ENDED, NoSuchWebhook
 from daemon.litter import remove, sweep
 from daemon.outbox import OutboxReader
+from daemon.prepared import Prepared
 from daemon.queue import Policy, Queue
 from daemon.reader import JobReader
 from daemon.settings import Settings
 from daemon.shelves import shelf_of
-from daemon.prepared import Prepared
 from daemon.store import Store
 from daemon.webhooks import Deliverer
 
@@ -240,7 +239,7 @@ class Whole:
         sweep(settings, self.reader, clock.now())
 
     def _open_queue(self) -> None:
-        with MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store, "Prepared", _prepared)
             self.store = Store(self.settings.database)
         # The dice that spread retries always show their highest face.
