@@ -308,8 +308,8 @@ def deliver(folder: Path, *, files: int = AT_ONCE) -> None:
         parts = ", ".join(f"{part} {1e3 * took / files:.2f}" for part, took in used.items())
         print(
             f"  {name:15} {wall:7.1f} s, {each:6.2f} ms each, "
-            f"{loop['one'] / each:4.1f} x the loop, {loop['all'] / each:4.1f} x all cores; CPU {cpu:.2f} ms each ({parts}), "
-            f"{loop['cpu'] / cpu:.1f} x less than the loop",
+            f"{loop['one'] / each:4.1f} x the loop, {loop['all'] / each:4.1f} x all cores; "
+            f"CPU {cpu:.2f} ms each ({parts}), {loop['cpu'] / cpu:.1f} x less than the loop",
             flush=True,
         )
 

@@ -20,7 +20,6 @@ from tests.whole.living import living
 PLACES = ("data", "scratch", "output")
 #: Under everything it must be so large that the reserve (64 MiB) fits in four times.
 SIZES = {"data": 640, "scratch": 64, "output": 64}
-#: Two steps, the second of which needs the whole sound: there is something in scratch.
 RULES = "rules: [{name: back, steps: [reverse]}]"
 _PATIENCE = 240.0
 #: Sounds in a round: enough that some are on their way when the disk fills.
@@ -89,7 +88,10 @@ def full_disks(folder: Path, place: str, rounds: int, seed: int) -> Story:
         box = data / "folders" / "box"
         box.mkdir(parents=True)
         (box / "rules.yaml").write_text(f"output: {{folder: '{output}/out'}}\n{RULES}")
-        with living(data, AUDIOLLA_MIN_FREE="0", AUDIOLLA_CPU_WORKERS="1") as daemon:
+        # Without memory for sounds, what a step needs whole goes to scratch.
+        environment = {"AUDIOLLA_MEMORY_PER_SOUND": "0"} if place == "scratch" else {}
+        environment |= {"AUDIOLLA_MIN_FREE": "0", "AUDIOLLA_CPU_WORKERS": "1"}
+        with living(data, **environment) as daemon:
             pid = daemon.process.pid
             _round(daemon, box, output / "out", story, dice, point=None)
             for _ in range(rounds):
