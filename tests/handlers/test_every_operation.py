@@ -89,7 +89,7 @@ def lasting(op: Operation, seconds: float) -> float:
 def as_file(audio: Audio) -> SourceFile:
     """The sound in a file of its own, with room for others beside it."""
     folder = Path(tempfile.mkdtemp(dir=FOLDER.name))
-    # Whole numbers: beside floats libsndfile writes a PEAK chunk, which holds the second of writing.
+    # Whole numbers: beside floats libsndfile writes a PEAK chunk, with the second of writing.
     opened = open_sound(write_wav(audio, folder / "sound.wav", "PCM_24"))
     assert opened.facts.file
     return SourceFile(opened.facts.file, opened, lambda: folder)
