@@ -12,7 +12,6 @@ ends. SIGTERM drains, a second one ends at once.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import random
@@ -23,7 +22,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TextIO
+from typing import Any
 
 from daemon import wire
 from daemon.clock import Clock, SystemClock
@@ -35,9 +34,10 @@ from daemon.lanes import Lanes, Worker
 from daemon.litter import Litter
 from daemon.queue import Policy, Queue
 from daemon.reserve import Reserve
+from daemon.safekeeping import lock
+from daemon.safekeeping.opening import open_store
 from daemon.settings import Settings
 from daemon.spawn import read_settings
-from daemon.store import Store
 from daemon.timers import Timers
 from daemon.wire import Channel, Closed
 
@@ -53,7 +53,6 @@ _STUCK = 0.25
 _SAVE_PROGRESS = 2.0
 _RESTORE_RESERVE = 5.0
 _LONGEST_SLEEP = 60.0  # the wall clock may jump, so delayed jobs are looked at now and then
-_LOCK_PATIENCE = 3.0
 _KINDS_REMEMBERED = 1000
 #: How an attempt ended, from what its worker says.
 _OUTCOMES = {
@@ -91,10 +90,9 @@ class Dispatcher:
         self._clock = clock
         self._prefetch = prefetch
         self._on_warm = on_warm
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(settings)
+        self._lock = lock.hold(settings)
         self._reserve = Reserve(settings.data_dir / "reserve")
-        self._store = Store(settings.database, when_full=self._disk_full)
+        self._store = open_store(settings, clock, when_full=self._disk_full)
         policy = Policy(
             max_deaths=settings.job_max_deaths,
             retry_base=settings.job_retry_delay,
@@ -563,28 +561,6 @@ class Dispatcher:
 
 def _nothing() -> None:
     """Say nothing."""
-
-
-def _lock(settings: Settings) -> TextIO:
-    """Make sure that this is the data directory's only dispatcher.
-
-    Raises:
-        UnusableDatabase: another one runs.
-    """
-    path = settings.data_dir / "dispatcher.lock"
-    file = path.open("a+")
-    clock = SystemClock()
-    give_up = clock.monotonic() + _LOCK_PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            # One that was killed a moment ago may still hold it.
-            if clock.monotonic() > give_up:
-                raise UnusableDatabase(f"{settings.data_dir} is in use by another daemon") from None
-            threading.Event().wait(0.02)
-        else:
-            return file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
