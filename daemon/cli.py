@@ -40,6 +40,8 @@ COMMANDS: Mapping[str, str] = {
     "presets": "List presets, or show the steps of one.",
     "models": "List, fetch or verify the weights of the neural engines.",
     "token": "Create, list or revoke the named tokens of the API.",
+    "backup": "Copy database, rules, presets, schedules, tokens and journal into one file.",
+    "restore": "Put a backup in the place of what is there, which is set aside.",
     "settings": "Show every setting, its value and where it comes from.",
     "doctor": "Say what is installed, missing or wrong, and how to mend it.",
 }

@@ -18,7 +18,6 @@ import random
 import selectors
 import signal
 import socket
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -65,6 +65,7 @@ from daemon.outbox import Webhook as QueuedWebhook
 from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
 from daemon.resumable import Resumable
+from daemon.safekeeping.opening import reports
 from daemon.schedules.service import ScheduleService
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
@@ -510,6 +511,10 @@ class QueueService:
             notes += [folders.trouble] if folders.trouble else []
             notes += [f"{f.name} is paused: {f.problem}" for f in folders.folders if f.problem]
         notes += self.schedules.problems()
+        notes += [
+            f"the database was damaged and is rebuilt; read {report}, then take its folder away"
+            for report in reports(self._settings)
+        ]
         oldest = self._reader.oldest_pending()
         return Vitals(
             problems=problems,

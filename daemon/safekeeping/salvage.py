@@ -109,7 +109,7 @@ def _rows(
         try:
             for rowid, *values in connection.execute(query, (last,)):
                 if not isinstance(rowid, int) or rowid <= last:
-                    raise sqlite3.DatabaseError("rows out of order")  # noqa: TRY301 - as SQLite's own
+                    raise sqlite3.DatabaseError("rows out of order")
                 last = rowid
                 yield dict(zip(columns, values, strict=True))
         except sqlite3.DatabaseError:
