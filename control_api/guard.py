@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import falcon
 
+from control_api.asking import ASKING, Asking
 from control_api.scopes import ANYBODY, Holder, Keys, Scope
 
 OPEN_PATHS = frozenset({"/healthz"})
@@ -36,7 +38,9 @@ class RequestIds:
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take the client's id, if it is one, or make one."""
         given = req.get_header("X-Request-Id") or ""
-        resp.set_header("X-Request-Id", given if _ID.fullmatch(given) else uuid.uuid4().hex)
+        request = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        resp.set_header("X-Request-Id", request)
+        ASKING.set(Asking(request))
 
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -67,6 +71,7 @@ class Guard:
                 challenges=["Bearer"],
             )
         req.context.holder = holder
+        ASKING.set(replace(ASKING.get(), holder=holder))
         origin = req.get_header("Origin")
         # Without this, any page in a user's browser could send forms to a server on localhost.
         if origin is not None and urlsplit(origin).netloc != req.get_header("Host"):

@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any
 
 from daemon import wire
+from daemon.budgets import INTERVAL, Budgets
 from daemon.clock import Clock, SystemClock
 from daemon.desk import Client, Desk
 from daemon.faults import Fault, UnusableDatabase
@@ -124,6 +125,10 @@ class Dispatcher:
         self._lately: dict[QueueLane, float] = dict.fromkeys(LANES, 1.0)
         #: Channels whose other side did not take everything.
         self._slow: set[Channel] = set()
+        self._budgets = Budgets(settings)
+        self._looking = False
+        #: Workers that were ended because of the job that they ran, and why.
+        self._over: dict[Worker, tuple[str, Fault]] = {}
         self._saving = False
         self._draining = False
         self._ended = False
@@ -175,6 +180,7 @@ class Dispatcher:
                 for held in jobs:
                     held.delivered = False
             self._watch_pocket(worker)
+            self._look_at_budgets_later()
         replies, self._replies = self._replies, []
         for worker, message in replies:
             worker.channel.send(message)
@@ -425,7 +431,11 @@ class Dispatcher:
         worker.pocket.clear()
         if waiting and waiting[0].delivered:
             begun = waiting.pop(0)
-        if begun is not None:
+        guilty, fault = self._over.pop(worker, ("", None))
+        unwanted = begun is not None and begun.cancel_requested and begun.intent is None
+        if begun is not None and fault is not None and begun.id == guilty and not unwanted:
+            self._queue.fail(begun, fault)
+        elif begun is not None:
             log.warning("%s ended with %s while it ran job %s", worker.label, how, begun.id)
             self._queue.lost(begun, how, worker.words.last())
         for held in waiting:
@@ -449,6 +459,30 @@ class Dispatcher:
         if still and held.intent is None:
             log.warning("%s does not let go of the cancelled job %s", worker.label, held.id)
             self._lanes.kill(worker)
+
+    def _look_at_budgets_later(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._timers.after(INTERVAL, self._look_at_budgets)
+
+    def _look_at_budgets(self) -> None:
+        """End the workers whose jobs are over their budgets."""
+        self._looking = False
+        now = self._clock.monotonic()
+        running: set[tuple[str, int]] = set()
+        for worker in self._lanes:
+            if not worker.pocket or worker in self._over:
+                continue
+            held = worker.pocket[0]
+            running.add((held.id, held.attempt))
+            fault = self._budgets.broken(held, worker.process.pid, now)
+            if fault is not None:
+                log.warning("%s is ended: job %s: %s", worker.label, held.id, fault.detail)
+                self._over[worker] = held.id, fault
+                self._lanes.kill(worker)
+        self._budgets.keep(running)
+        if any(worker.pocket for worker in self._lanes):
+            self._look_at_budgets_later()
 
     # -- now and then ------------------------------------------------------------------------
     def _save_progress_later(self) -> None:

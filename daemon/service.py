@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
+from control_api.asking import ASKING
 from control_api.errors import WrongState
 from control_api.ports import (
     EngineState,
@@ -76,6 +77,7 @@ from handlers.engines.registry import find_engine
 from handlers.engines.shelf import raise_unready, unready
 from handlers.errors import BadParameter, StorageFailed, TransferFailed, UnreadableInput
 from handlers.registry import find
+from rules.budgets import budget_of
 from rules.orders import Delivery, Order, Remote, SoundRef, path_from_text, path_to_text
 from rules.presets import Preset
 
@@ -229,6 +231,10 @@ class QueueService:
 
     def _submitted(self, submission: Submission, known: dict[str, Any] | None) -> str:
         order = submission.order
+        holder = ASKING.get().holder
+        limits = budget_of(holder.limits) if holder is not None else None
+        if limits is not None:
+            order = order.model_copy(update={"budget": limits})
         sounds = list(sounds_of(order))
         lane = find(order.steps[0].op).lane_for(order.steps[0].params)
         errands = _errands(order, sounds, lane, patient=submission.background)

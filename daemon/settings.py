@@ -28,6 +28,7 @@ from pydantic import (
 
 from daemon.urls import Mode, check_pattern
 from handlers.units import Unit
+from rules.budgets import FIGURES, Budget
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -146,6 +147,23 @@ class Settings(BaseModel):
     )
     job_max_deaths: int = _setting(
         2, "Worker processes that a job may kill before it is failed.", ge=1
+    )
+    job_max_wall: Duration = _setting(
+        21_600.0,
+        "Time that one attempt at a job may take; then it is failed. 0 is no limit, as with the "
+        "three below; folders (`budget`) and tokens may have smaller ones.",
+        ge=0,
+    )
+    job_max_cpu: Duration = _setting(
+        0.0, "Processor time that one attempt at a job may take.", ge=0
+    )
+    job_max_memory: ByteCount = _setting(
+        0, "Resident memory that a worker may have while it runs a job, its models included.", ge=0
+    )
+    job_max_disk: ByteCount = _setting(
+        12 * 2**30,
+        "Room that a job may take in scratch files and in results that are being written.",
+        ge=0,
     )
     job_retry_delay: Duration = _setting(
         1.0, "Longest wait before the first retry; doubles with each further one.", ge=0
@@ -371,6 +389,13 @@ class Settings(BaseModel):
     def presets(self) -> Path:
         """The folder of presets."""
         return self.presets_dir or self.data_dir / "presets"
+
+    @property
+    def budget(self) -> Budget:
+        """What one attempt at any job may use up."""
+        given = (self.job_max_wall, self.job_max_cpu, self.job_max_memory, self.job_max_disk)
+        limits = {name: value for name, value in zip(FIGURES, given, strict=True) if value}
+        return Budget(**limits)
 
     @property
     def worker_count(self) -> int:

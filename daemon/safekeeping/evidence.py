@@ -127,9 +127,9 @@ class Traces:
             return Trace("delivered", f"its manifest is {path}{gone}", path, told)
         for draft in drafts:
             # All drafts are whole before the first gets its name, the manifest's, too.
-            told = _manifest_in(draft)
-            if told is not None and len(_missing(told)) < len(told.get("outputs", [])):
-                return Trace("unclear", f"it died while it delivered: {draft}", None, told)
+            meant = _manifest_in(draft)
+            if meant is not None and len(_missing(meant)) < len(meant.get("outputs", [])):
+                return Trace("unclear", f"it died while it delivered: {draft}", None, meant)
         if not all(rule.records.manifest for rule in home.rules.rules):
             return Trace("unclear", "its folder has rules without manifests")
         return None

@@ -74,7 +74,7 @@ def verify(archive: Path, into: Path | None = None) -> Verified:
     try:
         with (
             gzip.open(archive) as unpacked,
-            tarfile.open(fileobj=unpacked, mode="r|") as tar,  # type: ignore[arg-type]  # a file to read, which the stub wants to be written to, too
+            tarfile.open(fileobj=unpacked, mode="r|") as tar,
         ):
             for member in tar:
                 name = _checked(member)

@@ -45,7 +45,7 @@ def salvage(database: Path) -> Salvaged:
     name = quote(str(database.absolute()))
     connection = sqlite3.connect(f"file:{name}?mode=ro", uri=True, isolation_level=None)
     # Bytes that are no text must not hide the rows after them.
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    connection.text_factory = _text
     try:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
@@ -62,6 +62,10 @@ def salvage(database: Path) -> Salvaged:
     finally:
         connection.close()
     return found
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def _revision(connection: sqlite3.Connection) -> str | None:
