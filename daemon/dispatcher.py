@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from daemon import log as logs
 from daemon import wire
 from daemon.budgets import INTERVAL, Budgets
 from daemon.clock import Clock, SystemClock
@@ -381,7 +382,9 @@ class Dispatcher:
             case "failed" | "handover" if unwanted:
                 queue.end_cancelled(held, "cancelled while it ran")
             case "failed":
-                queue.fail(held, Fault(**message["fault"]))
+                fault = Fault(**message["fault"])
+                log.info("%s: %s", fault.kind, fault.detail, extra={"job": held.id})
+                queue.fail(held, fault)
             case "handover":
                 queue.hand_over(
                     held,
@@ -436,7 +439,11 @@ class Dispatcher:
         if begun is not None and fault is not None and begun.id == guilty and not unwanted:
             self._queue.fail(begun, fault)
         elif begun is not None:
-            log.warning("%s ended with %s while it ran job %s", worker.label, how, begun.id)
+            log.warning(
+                "%s ended with %s while it ran job %s",
+                *(worker.label, how, begun.id),
+                extra={"job": begun.id},
+            )
             self._queue.lost(begun, how, worker.words.last())
         for held in waiting:
             self._untouched(held, f"put back: {worker.label} ended before it began")
@@ -477,7 +484,7 @@ class Dispatcher:
             running.add((held.id, held.attempt))
             fault = self._budgets.broken(held, worker.process.pid, now)
             if fault is not None:
-                log.warning("%s is ended: job %s: %s", worker.label, held.id, fault.detail)
+                log.warning("%s is ended: %s", worker.label, fault.detail, extra={"job": held.id})
                 self._over[worker] = held.id, fault
                 self._lanes.kill(worker)
         self._budgets.keep(running)
@@ -608,9 +615,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     settings = read_settings(given.settings)
     control = socket.socket(fileno=given.control)
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(settings, "dispatcher")
     wake, woken = socket.socketpair()
     for end in (wake, woken):
         end.setblocking(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import select
 import signal
 import socket
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Sequence
 
 from daemon.faults import UnusableDatabase, signal_name
+from daemon.secrets import without_secrets
 from daemon.settings import Settings
 from daemon.spawn import handed
 
@@ -129,6 +131,7 @@ class DispatcherProcess:
                 [*command, "--head-start", str(self._head_start), *self._options],
                 pass_fds=(settings, theirs.fileno()),
                 stdin=subprocess.DEVNULL,
+                env=without_secrets(os.environ),
                 # Ctrl-C is for the parent, which drains.
                 start_new_session=True,
             )

@@ -7,6 +7,7 @@ goes with the job.
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import threading
@@ -84,6 +85,8 @@ from rules.presets import Preset
 if TYPE_CHECKING:
     from daemon.folders import FolderManager
     from handlers.engines.declare import Lane
+
+log = logging.getLogger(__name__)
 
 _LOOK = 0.5
 """Seconds between two looks at whether a waiting client has hung up."""
@@ -259,6 +262,7 @@ class QueueService:
             (submitted,) = self._client.submit([new])
         except QueueUnavailable as wrong:
             raise StorageFailed(str(wrong)) from wrong
+        log.info("%s is asked for", submission.endpoint, extra={"job": submitted.id})
         return submitted.id
 
     def wait(self, job_id: str, gone: Callable[[], bool], seconds: float | None = None) -> Job:

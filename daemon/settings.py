@@ -282,6 +282,16 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = _setting(
         "INFO", "Log verbosity.", env="LOG_LEVEL"
     )
+    log_format: Literal["text", "json"] = _setting(
+        "text",
+        "Lines on standard error: text for people, or json, one object per line for programs.",
+    )
+    log_bytes: ByteCount = _setting(
+        4 * 2**20,
+        "The last lines of the log are kept up to this size in <data dir>/log, for bug reports; 0 "
+        "keeps none.",
+        ge=0,
+    )
 
     @field_validator("enabled_engines")
     @classmethod
@@ -359,6 +369,11 @@ class Settings(BaseModel):
     def kept(self) -> Path:
         """The files that stay in an inbox and are not taken again."""
         return self.data_dir / "kept.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """The last lines of each process' log."""
+        return self.data_dir / "log"
 
     @property
     def cache(self) -> Path:
@@ -446,7 +461,7 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
                 problems.append(error["msg"].removeprefix("Value error, "))
                 continue
             name = str(error["loc"][0])
-            hidden = "(secret)" if name in _SECRET else repr(error["input"])
+            hidden = "(secret)" if name in SECRET else repr(error["input"])
             problems.append(f"{environment_name(name)} = {hidden}: {error['msg']}")
         raise BadSettings(problems) from None
     if problems:
@@ -454,7 +469,12 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
     return settings
 
 
-_SECRET = frozenset({"auth_token", "huggingface_token", "webhook_secret", "smtp_password"})
+SECRET = frozenset(
+    name
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["secret"]
+)
+"""Names of the settings that nobody is told."""
 
 #: Read by the launcher script before Python starts, not by the daemon.
 _OUTSIDE = frozenset({"AUDIOLLA_PYTHON", "AUDIOLLA_VENV"})
