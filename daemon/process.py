@@ -143,8 +143,11 @@ class DispatcherProcess:
     def _listen(self, control: socket.socket) -> None:
         """Hear what it says until it ends."""
         said = b""
+        # Not `select`, which knows no descriptor above 1023: connections may have those.
+        ready = select.poll()
+        ready.register(control, select.POLLIN)
         while True:
-            select.select([control], [], [])
+            ready.poll()
             try:
                 data = control.recv(4096)
             except OSError:

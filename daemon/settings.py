@@ -172,6 +172,23 @@ class Settings(BaseModel):
     max_upload_bytes: ByteCount = _setting(
         209_715_200, "Cap on uploads, staged results and fetched bodies.", ge=1
     )
+    upload_inflight: ByteCount = _setting(
+        2 * 2**30,
+        "Cap on all uploads that are on their way at once; further ones are asked to come again "
+        "(503, Retry-After) before they send anything. One alone is always taken.",
+        ge=1,
+    )
+    allowed_hosts: Names = _setting(
+        [],
+        "Names that the API is reached under (as a reverse proxy passes them on), beside addresses "
+        "and names of the home network; others are refused where no token is needed, and with a "
+        "list here in any case.",
+    )
+    trust_shared_folders: bool = _setting(
+        False,
+        "Believe rule files, presets and schedules in folders that others may write to: whoever "
+        "may do so could put a file of their own making in the place of yours.",
+    )
     mcp_tools: Literal["full", "compact"] = _setting(
         "full",
         "Tools that agents see at /v1/mcp: full is one per operation; compact is few enough for "

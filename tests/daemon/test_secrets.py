@@ -188,8 +188,7 @@ def test_planted_secrets_appear_nowhere(tmp_path):
             {"file_path": "a.wav", "webhook_url": f"http://me:{password}@127.0.0.1:9/x"},
             {"file_path": presigned, "gain": signature},
         ]
-        for order in orders:
-            seen.append(ask(daemon, "/v1/audio/reverse", **order))
+        seen += [ask(daemon, "/v1/audio/reverse", **order) for order in orders]
         statuses = [status for status, _, _ in seen]
         assert statuses[0] == statuses[1] == 400
         assert statuses[2] == statuses[5] == 202
