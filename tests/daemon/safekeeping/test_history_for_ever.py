@@ -8,6 +8,7 @@ from daemon.cli import main
 from daemon.client import News
 from daemon.faults import Fault
 from tests.daemon.safekeeping.studio import Workshop
+from tests.sounds import noise, write_wav
 
 
 @pytest.fixture
@@ -17,11 +18,12 @@ def shop(tmp_path):
       - {name: talk, match: {ext: wav}, steps: [{trim: {end_sec: 0.05}}]}
     """
     s = Workshop(tmp_path, rules)
-    s.drop_sounds("good.wav", "sub/deep.wav")
+    s.drop_sounds("good.wav")
+    s.drop("sub/deep.wav", write_wav(noise(seconds=0.2), tmp_path / "n2.wav").read_bytes())
     s.pass_time(5.0, steps=2)
     s.work()
     s.settle()
-    s.drop_sounds("bad.wav")
+    s.drop("bad.wav", write_wav(noise(seconds=0.3), tmp_path / "n3.wav").read_bytes())
     s.pass_time(5.0, steps=2)
     (held,) = s.desk.queue.next_jobs("cpu", 1)
     s.desk.queue.claim(held, "test")
