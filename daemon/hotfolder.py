@@ -520,10 +520,12 @@ class HotFolder:
 
     def new_job(self, job: str, name: str, size: int, planned: Plan) -> NewJob:
         """The job for what was planned; `size` is that of all its files."""
-        rules = self._rules
+        rules, order = self._rules, planned.order
+        if rules.budget.limits():
+            order = order.model_copy(update={"budget": rules.budget})
         return NewJob(
             id=job,
-            order=planned.order.model_dump_json(exclude_defaults=True),
+            order=order.model_dump_json(exclude_defaults=True),
             source="folder",
             endpoint=f"{rules.name}/{planned.rule}" if planned.rule else rules.name,
             input_name=printable(name),

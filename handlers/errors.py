@@ -134,6 +134,10 @@ class WorkerKilled(AudiollaError):
     """The job ended its worker process more often than is allowed."""
 
 
+class BudgetExceeded(AudiollaError):
+    """A job used up more time, processor, memory or disk than it may."""
+
+
 class BrokenPlugin(AudiollaError):
     """An operation outside this package cannot be registered; the detail names its file."""
 
