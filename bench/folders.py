@@ -154,6 +154,7 @@ def _cpu_seconds(daemon: int) -> dict[str, float]:
     """What each process of the daemon has used so far."""
     parents: dict[int, int] = {}
     used: dict[int, float] = {}
+    buried: dict[int, float] = {}  # what children used that have ended: workers are replaced
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -161,13 +162,15 @@ def _cpu_seconds(daemon: int) -> dict[str, float]:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             parents[int(entry.name)] = int(fields[1])
-            used[int(entry.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            ticks = os.sysconf("SC_CLK_TCK")
+            used[int(entry.name)] = (int(fields[11]) + int(fields[12])) / ticks
+            buried[int(entry.name)] = (int(fields[13]) + int(fields[14])) / ticks
     below = {pid: parent for pid, parent in parents.items() if parent == daemon}
     workers = [pid for pid, parent in parents.items() if parent in below]
     return {
         "main": used[daemon],
         "dispatcher": sum(used[pid] for pid in below),
-        "workers": sum(used[pid] for pid in workers),
+        "workers": sum(used[pid] for pid in workers) + sum(buried[pid] for pid in below),
     }
 
 
