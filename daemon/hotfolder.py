@@ -404,6 +404,10 @@ class HotFolder:
                     raise
             if self._together is not None and open_:
                 self._together.turn()
+        except OSError:
+            # What the disk did not let us look at again lies in `processing`, and is found there.
+            self._recovered = False
+            raise
         finally:
             self._commit()
 
@@ -674,6 +678,8 @@ class HotFolder:
             homes = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
         states = self._ledger.known(homes)
         for job in homes:
+            if job in self._in_hand:
+                continue
             rels = _files_of(processing / job)
             if not rels:
                 _remove_empty_tree(processing / job)
