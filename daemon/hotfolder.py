@@ -4,6 +4,7 @@ Where a file lies tells all that has to be known of it after a crash:
 
     a/x.wav                            not taken yet
     processing/<job id>/a/x.wav        taken; the queue has the job, or gets it
+    processing/<batch>+/a/x.wav        the same for many at once (`daemon.taking.homes`)
     done/a/x.wav, failed/a/x.wav       the job has ended
 
 Each step between them is one rename. The job's id is chosen before the first,
@@ -40,6 +41,7 @@ from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove
 from daemon.readings import stamp_of
 from daemon.reasons import place_of, reason_path
 from daemon.rulefiles import ERROR_NAME, NAME
+from daemon.taking.homes import MANY, batch_of, is_batch, job_in, split
 from daemon.taking.roots import Root
 from daemon.taking.tickets import WithTickets
 from daemon.taking.together import together
@@ -55,6 +57,8 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 256
 """Files that are taken and submitted together: one commit of the queue for all of them."""
+_CATCHING_UP: Final = 8
+"""Times as many, where far more than that wait: less often to the disk, and to the queue."""
 _RECONCILE_SECONDS: Final = 10.0
 _SOON: Final = 0.5
 _SHOWN: Final = 20
@@ -129,6 +133,8 @@ class _Taken:
 
     job: str
     rels: tuple[str, ...]
+    #: Its folder in `processing`; empty where that is called like the job.
+    home: str = ""
 
 
 class _Disturbed(Exception):
@@ -349,7 +355,8 @@ class HotFolder:
                 self._tell_paused(trouble)
                 return min(now + self._rescan_interval, self._next_reconcile)
             self._release()
-            room = self._gate.room(len(self._in_hand), BATCH)
+            most = BATCH if self.arrivals.waiting < 2 * BATCH else _CATCHING_UP * BATCH
+            room = self._gate.room(len(self._in_hand), most)
             if not self._retired:
                 self._take(self.arrivals.complete(room), open_=room > 0)
         except (OSError, AudiollaError) as wrong:
@@ -394,10 +401,12 @@ class HotFolder:
 
     # -- taking ----------------------------------------------------------------------------------
     def _take(self, complete: list[Arrived], *, open_: bool) -> None:
+        batch = batch_of(self.new_id()) if len(complete) >= MANY else ""
+        made: set[Path] = set()
         try:
             for number, arrived in enumerate(complete):
                 try:
-                    self._take_one(arrived)
+                    self._take_one(arrived, batch, made)
                 except OSError:
                     for later in complete[number:]:
                         self.arrivals.again(later.path)
@@ -407,7 +416,14 @@ class HotFolder:
         finally:
             self._commit()
 
-    def _take_one(self, arrived: Arrived) -> None:
+    def _take_one(self, arrived: Arrived, batch: str, made: set[Path]) -> None:
+        """Take a file, or see why not.
+
+        Args:
+            arrived: the file.
+            batch: the home that it shares; empty for one of its own.
+            made: folders in `processing` that were made for this batch.
+        """
         path = arrived.path
         try:
             before = os.lstat(path)
@@ -421,10 +437,12 @@ class HotFolder:
             rel = self._rel(path)
             if self._together is not None and self._together.waits(path, rel):
                 return
-            job = self.new_id()
-            at = self._rules.stages.processing / job / rel
+            job = job_in(batch, rel) if batch else self.new_id()
+            at = self._rules.stages.processing / (batch or job) / rel
             new = self._job(job, rel, before.st_size, at)
-            os.makedirs(at.parent)
+            if at.parent not in made:
+                os.makedirs(at.parent, exist_ok=bool(batch))
+                made.add(at.parent)
             move(Path(path), at, durable=False)
         except NoRuleMatches as nothing:
             if self._rules.no_match == "leave":
@@ -446,7 +464,7 @@ class HotFolder:
         self.arrivals.gone(path)
         self._unsent.append(new)
         self._note_take(job, rel, before)
-        self._in_hand[job] = _Taken(job, (rel,))
+        self._in_hand[job] = _Taken(job, (rel,), batch)
         self._taken += 1
 
     def take_together(
@@ -553,7 +571,7 @@ class HotFolder:
 
     def _send(self) -> None:
         while self._unsent:
-            batch = self._unsent[:BATCH]
+            batch = self._unsent[: _CATCHING_UP * BATCH]
             answers = self._queue.submit(batch)
             del self._unsent[: len(batch)]
             # A job that an earlier start submitted may have ended while nobody was here.
@@ -651,13 +669,12 @@ class HotFolder:
         Returns:
             False when the file is not in `failed` any more.
         """
-        rels = _rels_of(record)
-        failed = self._rules.stages.failed
+        taken = _taken_of(record)
+        rels, failed = taken.rels, self._rules.stages.failed
         found = {rel: place_of(failed / rel, record.id) for rel in rels}
         places = {rel: place for rel, place in found.items() if place is not None}
         if not rels or len(places) < len(rels):
             return False
-        taken = _Taken(record.id, rels)
         for rel, file in self._files(taken):
             move(places[rel], file)
             reason_path(places[rel]).unlink(missing_ok=True)
@@ -670,15 +687,21 @@ class HotFolder:
         processing = self._rules.stages.processing
         with os.scandir(processing) as entries:
             homes = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
-        states = self._ledger.known(homes)
-        for job in homes:
-            rels = _files_of(processing / job)
+        left: list[_Taken] = []
+        for home in homes:
+            rels = _files_of(processing / home)
             if not rels:
-                _remove_empty_tree(processing / job)
-            elif job in states:
-                self._in_hand[job] = _Taken(job, rels)
+                _remove_empty_tree(processing / home)
+            elif is_batch(home):
+                left += [_Taken(job_in(home, rel), (rel,), home) for rel in rels]
             else:
-                self._resume(_Taken(job, rels))
+                left.append(_Taken(home, rels))
+        states = self._ledger.known([taken.job for taken in left])
+        for taken in left:
+            if taken.job in states:
+                self._in_hand[taken.job] = taken
+            else:
+                self._resume(taken)
         self._recovered = True
         if self._in_hand:
             log.info("%s: %d files were in processing", self._rules.name, len(self._in_hand))
@@ -691,12 +714,12 @@ class HotFolder:
             for back, there in self._files(taken):
                 if os.path.lexists(there):
                     move_numbered(there, self._rules.root / back, durable=False)
-            _remove_empty_tree(self._rules.stages.processing / taken.job)
+                remove_empty(there.parent, self._rules.stages.processing)
             return
         try:
             new = self._job(taken.job, rel, file.lstat().st_size, file)
         except FileNotFoundError:
-            _remove_empty_tree(self._rules.stages.processing / taken.job)
+            remove_empty(file.parent, self._rules.stages.processing)
         except NoRuleMatches as nothing:
             # The rules have changed since it was taken.
             reason = {"kind": nothing.kind, "error": nothing.detail}
@@ -706,7 +729,7 @@ class HotFolder:
             self._unsent.append(new)
 
     def _files(self, taken: _Taken) -> list[tuple[str, Path]]:
-        home = self._rules.stages.processing / taken.job
+        home = self._rules.stages.processing / (taken.home or taken.job)
         return [(rel, home / rel) for rel in taken.rels]
 
     def now(self) -> float:
@@ -726,17 +749,18 @@ def _footing(rules: FolderRules) -> tuple[object, ...]:
     return rules.root, rules.stages, rules.recurse, rules.reserved, rules.taking
 
 
-def _rels_of(record: Job) -> tuple[str, ...]:
-    """Paths below the hot folder of a job's files: their places in `processing` have them."""
+def _taken_of(record: Job) -> _Taken:
+    """A job's files below the hot folder, and their home: their places in `processing` tell."""
     order = Order.model_validate_json(record.order)
     steps = order.all_steps()
     refs = [item.sound for step in steps for items in step.items.values() for item in items]
-    found = {
-        os.path.join(*ref.path.parts[ref.path.parts.index(record.id) + 1 :]): None
-        for ref in (order.sound, *order.members, *refs)
-        if ref is not None and record.id in ref.path.parts
-    }
-    return tuple(found)
+    found: dict[str, str] = {}
+    for ref in (order.sound, *order.members, *refs):
+        place = None if ref is None else split(ref.path.parts, record.id)
+        if ref is not None and place is not None:
+            found[place[1]] = ref.path.parts[place[0]]
+    home = next(iter(found.values()), "")
+    return _Taken(record.id, tuple(found), home if is_batch(home) else "")
 
 
 def _remove_empty_tree(home: Path) -> None:
