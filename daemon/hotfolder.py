@@ -157,7 +157,6 @@ class HotFolder:
         notices: Notices,
         storage: Storage,
         listen: Callable[[Callable[[str, str], None]], Ears] | None = None,
-        wake: Callable[[], None] = lambda: None,
         rescan_interval: float = 2.0,
         max_attempts: int = 5,
         mount: Mount | None = None,
@@ -175,7 +174,6 @@ class HotFolder:
             notices: where those are told of who want to know.
             storage: knows whether results can be delivered.
             listen: gives ears that report to a function; None for rescans alone.
-            wake: called when a hint has come.
             rescan_interval: seconds between two rescans.
             max_attempts: tries of a job whose fault may pass.
             mount: what the folder lies on; found out if not given.
@@ -185,7 +183,9 @@ class HotFolder:
         """
         self._rules = rules
         self._queue, self._ledger = queue, ledger
-        self._clock, self.new_id, self._wake = clock, new_id, wake
+        self._clock, self.new_id = clock, new_id
+        #: Called when a hint has come.
+        self.wake: Callable[[], None] = _nobody
         self._rescan_interval = rescan_interval
         self._max_attempts = max_attempts
         self.mount = mount or mount_of(rules.root)
@@ -225,11 +225,16 @@ class HotFolder:
         self._heard: deque[tuple[str, State]] = deque()
         self._next_reconcile = float("-inf")
         self._last_event: float | None = None
-        self._recovered = self._retired = False
+        self._recovered = self._retired = self._closed = False
+        #: What it is at, and since when (monotonic), for whoever wonders whether its disk
+        #: answers; None between two turns.
+        self.doing: tuple[float, str] | None = None
         self._taken = self._failed = 0
         #: What came before this (Unix seconds) is not held back any more.
         self.released_until = self._released = float("-inf")
         self.problem = ""
+        #: How things stood after the last turn.
+        self.last_status = self.status()
 
     @property
     def rules(self) -> FolderRules:
@@ -255,12 +260,14 @@ class HotFolder:
         """Something happened to a name in a folder. Any thread may say so."""
         self._last_event = self._clock.now()
         self.arrivals.hint(folder, name)
-        self._wake()
+        self.wake()
 
-    def heard(self, job: str, state: State) -> None:
-        """A job has ended. Any thread may say so; jobs of others are no matter."""
-        if job in self._in_hand:
-            self._heard.append((job, state))
+    def heard(self, job: str, state: State) -> bool:
+        """A job has ended. Any thread may say so; False if it is a job of others."""
+        if job not in self._in_hand:
+            return False
+        self._heard.append((job, state))
+        return True
 
     def rescan_soon(self, *, everything: bool = False) -> None:
         """Look through the folder in the next turn; `everything` trusts no modification time."""
@@ -276,9 +283,8 @@ class HotFolder:
         self._next_reconcile = float("-inf")
 
     def retire(self) -> None:
-        """Take nothing more; only clear up after the jobs in hand."""
+        """Take nothing more from the next turn on; only clear up after the jobs in hand."""
         self._retired = True
-        self.arrivals.close()
 
     @property
     def away(self) -> bool:
@@ -294,6 +300,11 @@ class HotFolder:
     def busy(self) -> bool:
         """True while a file of this folder is in `processing`."""
         return bool(self._in_hand)
+
+    @property
+    def left(self) -> bool:
+        """True when it is retired, and has cleared up after its last job."""
+        return self._closed and not self._in_hand
 
     def status(self) -> FolderStatus:
         """How things stand."""
@@ -337,14 +348,29 @@ class HotFolder:
         A fault of the disk or a queue that does not answer pauses the folder until the next
         rescan; nothing is forgotten.
         """
+        try:
+            return self._turn()
+        finally:
+            self.last_status = self.status()
+
+    def _doing(self, what: str) -> None:
+        self.doing = self._clock.monotonic(), what
+
+    def _turn(self) -> float:
         now = self._clock.monotonic()
+        if self._retired and not self._closed:
+            self._closed = True
+            self.arrivals.close()
+        self._doing("looking at the folder")
         try:
             if self._root.returned():
                 self.arrivals.rescan_soon(everything=True)
             if not self._recovered:
                 self._recover()
+            self._doing("putting away what is done")
             self._clear_up()
             self._send()
+            self._doing("looking where results go")
             trouble = self._storage.trouble(
                 {output.folder for rule in self._rules.rules for output in rule.outputs}
             )
@@ -357,6 +383,7 @@ class HotFolder:
             self._release()
             most = BATCH if self.arrivals.waiting < 2 * BATCH else _CATCHING_UP * BATCH
             room = self._gate.room(len(self._in_hand), most)
+            self._doing("looking for files")
             if not self._retired:
                 self._take(self.arrivals.complete(room), open_=room > 0)
         except (OSError, AudiollaError) as wrong:
@@ -425,6 +452,7 @@ class HotFolder:
             made: folders in `processing` that were made for this batch.
         """
         path = arrived.path
+        self._doing("taking a file")
         try:
             before = os.lstat(path)
             if self._kept.holds(path, before):
@@ -634,6 +662,7 @@ class HotFolder:
     def _put_away(self, endings: Sequence[Ending]) -> None:
         left = Counter(ending.job for ending in endings)
         for ending, failed in self._putting.put_away(endings):
+            self._doing("putting away what is done")
             self._failed += failed
             left[ending.job] -= 1
             if ending.job:
@@ -742,6 +771,10 @@ class HotFolder:
 
     def _rel(self, path: str) -> str:
         return path[len(os.fspath(self._rules.root)) + 1 :]
+
+
+def _nobody() -> None:
+    """Nobody waits for hints yet."""
 
 
 def _footing(rules: FolderRules) -> tuple[object, ...]:

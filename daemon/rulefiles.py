@@ -38,9 +38,12 @@ class RuleFile:
 Stamp = tuple[int, int, int]
 
 
-def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
-    """Every rule file, with a stamp that changes when it does; in the order of path."""
-    found = [
+def possible_rule_files(settings: Settings) -> list[RuleFile]:
+    """Where a rule file may be, in the order of path: none of the folders is looked into.
+
+    Symbolic links to folders are among them, whatever they lead to.
+    """
+    return [
         *(RuleFile(path / NAME, path) for path in _entries(settings.folders, folders=True)),
         *(
             RuleFile(path, None)
@@ -48,22 +51,21 @@ def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
             if path.suffix in (".yaml", ".yml")
         ),
     ]
-    stamps: dict[RuleFile, Stamp] = {}
-    for file in found:
-        try:
-            told = file.path.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        stamps[file] = (told.st_ino, told.st_size, told.st_mtime_ns)
-    return stamps
+
+
+def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
+    """Every rule file, with a stamp that changes when it does; in the order of path."""
+    stamps = {file: stamp_of_file(file.path) for file in possible_rule_files(settings)}
+    return {file: stamp for file, stamp in stamps.items() if stamp is not None}
 
 
 def stamp_of_all(paths: Iterable[Path]) -> tuple[Stamp | None, ...]:
     """Stamps of what a rule file stands on beside itself; None for a file that is not there."""
-    return tuple(_stamp(path) for path in paths)
+    return tuple(stamp_of_file(path) for path in paths)
 
 
-def _stamp(path: Path) -> Stamp | None:
+def stamp_of_file(path: Path) -> Stamp | None:
+    """The stamp of one file; None if it is not there."""
     try:
         told = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -77,11 +79,18 @@ def _entries(root: Path, *, folders: bool) -> Iterator[Path]:
             names = sorted(
                 entry.name
                 for entry in entries
-                if not entry.name.startswith(".") and entry.is_dir() == folders
+                if not entry.name.startswith(".") and _may_be(entry, folder=folders)
             )
     except (FileNotFoundError, NotADirectoryError):
         return
     yield from (root / name for name in names)
+
+
+def _may_be(entry: os.DirEntry[str], *, folder: bool) -> bool:
+    # What a link leads to may lie on a share that does not answer: the caller finds out.
+    if entry.is_symlink():
+        return True
+    return entry.is_dir(follow_symlinks=False) == folder
 
 
 def rule_file(path: Path) -> RuleFile:
