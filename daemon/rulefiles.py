@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.mounts import steady_inode
 from daemon.presetfiles import PresetShelf
 from daemon.settings import Settings
 from daemon.trusted import read_trusted
@@ -70,7 +71,7 @@ def stamp_of_file(path: Path) -> Stamp | None:
         told = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return told.st_ino, told.st_size, told.st_mtime_ns
+    return steady_inode(told), told.st_size, told.st_mtime_ns
 
 
 def _entries(root: Path, *, folders: bool) -> Iterator[Path]:
