@@ -126,6 +126,16 @@ class Arrivals:
         """Files that stay in the inbox."""
         return len(self._left)
 
+    @property
+    def left_paths(self) -> tuple[str, ...]:
+        """Files that stay in the inbox."""
+        return tuple(self._left)
+
+    def look_again(self, path: str) -> None:
+        """It is wanted after all, though it has not changed."""
+        self._left.pop(path, None)
+        self.again(path)
+
     def hint(self, folder: str, name: str) -> None:
         """Something happened to a name in a folder. Any thread may say so."""
         self._hints.append((folder, name))

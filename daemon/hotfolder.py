@@ -19,7 +19,7 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -50,8 +50,9 @@ from daemon.watch import Deaf, Ears, Inbox
 from handlers.errors import AudiollaError
 from rules.match import FileFacts
 from rules.model import FolderRules
-from rules.orders import Order, path_to_text
+from rules.orders import Order, SoundRef, path_to_text
 from rules.plan import NoRuleMatches, Plan, plan, printable
+from rules.sets import NoSuchMember, names_members, with_members
 
 log = logging.getLogger(__name__)
 
@@ -326,7 +327,7 @@ class HotFolder:
             folders=self.arrivals.folder_count,
             waiting=self.arrivals.waiting,
             waiting_for=tuple(
-                (printable(self._rel(path)), why or self._gate.closed) for path, why in shown
+                (printable(self.rel(path)), why or self._gate.closed) for path, why in shown
             ),
             processing=len(self._in_hand),
             left=self.arrivals.left,
@@ -455,14 +456,15 @@ class HotFolder:
         self._doing("taking a file")
         try:
             before = os.lstat(path)
-            if self._kept.holds(path, before):
+            rel = self.rel(path)
+            wanted = self._together is not None and self._together.wants_again(rel)
+            if self._kept.holds(path, before) and not wanted:
                 self.arrivals.leave(path, stamp_of(before))
                 return
             if arrived.truncated and self._rules.settle.truncated == "fail":
                 error = f"{arrived.truncated}; it was probably cut off on its way"
                 self.refuse(path, "Truncated", error)
                 return
-            rel = self._rel(path)
             if self._together is not None and self._together.waits(path, rel):
                 return
             job = job_in(batch, rel) if batch else self.new_id()
@@ -472,6 +474,9 @@ class HotFolder:
                 os.makedirs(at.parent, exist_ok=bool(batch))
                 made.add(at.parent)
             move(Path(path), at, durable=False)
+        except NoSuchMember as lacking:
+            self.refuse(path, lacking.kind, lacking.detail)
+            return
         except NoRuleMatches as nothing:
             if self._rules.no_match == "leave":
                 self.arrivals.leave(path, stamp_at(path))
@@ -554,7 +559,13 @@ class HotFolder:
 
     def _job(self, job: str, rel: str, size: int, at: Path) -> NewJob:
         facts = FileFacts(rel, size, self.wall())
-        return self.new_job(job, rel, size, plan(self._rules, facts, at))
+        planned = plan(self._rules, facts, at)
+        if self._rules.taking.tickets and names_members(planned.order):
+            # Only a ticket says what such a name means.
+            alone = {"sound": SoundRef(path=at, name=printable(os.path.basename(rel)))}
+            order = with_members(planned.order, alone, fit=False)
+            planned = replace(planned, order=order.model_copy(update={"members": []}))
+        return self.new_job(job, rel, size, planned)
 
     def wall(self) -> datetime:
         """The moment, on the wall clock of this machine."""
@@ -678,7 +689,7 @@ class HotFolder:
     def refuse(self, path: str, kind: str, error: str) -> None:
         """To `failed` without a job."""
         reason = {"kind": kind, "error": error}
-        self._put_away([Ending(Path(path), self._rel(path), reason=reason)])
+        self._put_away([Ending(Path(path), self.rel(path), reason=reason)])
         self.arrivals.gone(path)
 
     def undo(self, entries: Sequence[Entry]) -> Undone:
@@ -739,17 +750,21 @@ class HotFolder:
         """A file in `processing` that the queue does not know: submit it under its id."""
         (rel, file), *more = self._files(taken)
         if more or self._together is not None:
-            # It may be a part of what belongs together, which is found anew.
-            for back, there in self._files(taken):
-                if os.path.lexists(there):
-                    move_numbered(there, self._rules.root / back, durable=False)
-                remove_empty(there.parent, self._rules.stages.processing)
+            # It may be a part of what belongs together, which is found anew. The journal first,
+            # as with every move; a crash between two of them has the rest written down again.
+            there = [(back, at) for back, at in self._files(taken) if os.path.lexists(at)]
+            about = {"do": "back", "job": taken.job, "folder": self._rules.name}
+            self._journal.write([{**about, "rel": path_to_text(back)} for back, _ in there])
+            for back, at in there:
+                move_numbered(at, self._rules.root / back, durable=False)
+            for _, at in self._files(taken):
+                remove_empty(at.parent, self._rules.stages.processing)
             return
         try:
             new = self._job(taken.job, rel, file.lstat().st_size, file)
         except FileNotFoundError:
             remove_empty(file.parent, self._rules.stages.processing)
-        except NoRuleMatches as nothing:
+        except (NoRuleMatches, NoSuchMember) as nothing:
             # The rules have changed since it was taken.
             reason = {"kind": nothing.kind, "error": nothing.detail}
             self._put_away([Ending(file, rel, taken.job, reason=reason)])
@@ -769,7 +784,8 @@ class HotFolder:
         """Where a file of the inbox lies, by its path below it."""
         return os.fspath(self._rules.root / rel)
 
-    def _rel(self, path: str) -> str:
+    def rel(self, path: str) -> str:
+        """The path below the inbox of a file in it."""
         return path[len(os.fspath(self._rules.root)) + 1 :]
 
 

@@ -6,9 +6,12 @@ files and the journal there, everything can be put back. Lines are fsynced
 before the files they tell of move. A line that a crash cut short is skipped.
 
     {"at", "do": "take", "job", "folder", "root", "rel", "size", "mtime_ns"}
+    {"at", "do": "back", "job", "folder", "rel"}
     {"at", "do": "put", "job", "stage", "rel", "from", "to", "state", ...}
     {"at", "do": "undo", "job", "rel", "original"}
     {"at", "do": "undone", "job", "original"}
+
+`back` undoes a `take` whose job the queue never knew: the files lie in the inbox again.
 
 A job of several files (a set, a sound and its sidecar) has a `take`, a `put`
 and an `undo` for each; the first `put` tells what came of them, the others are

@@ -37,6 +37,8 @@ def summary_of(entries: Iterable[Entry], folder: str, day: date) -> dict[str, An
             continue
         if entry["do"] == "take":
             taken.add(entry["job"])
+        elif entry["do"] == "back":
+            taken.discard(entry["job"])
         elif entry["do"] == "put" and not entry.get("further"):
             puts[entry.get("job") or f"{number}"] = entry  # the last word on a job counts
     failures = [
