@@ -43,7 +43,7 @@ from rules.written import Problem, RulesBroken
 
 log = logging.getLogger(__name__)
 
-_LAST_TURN = 5.0  # seconds that a stop waits for the turns in progress
+_LAST_TURN = 30.0  # seconds that a stop waits for a turn in progress; less if it hangs
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,8 @@ class FolderManager:
             everyone = self._everyone()
         for one in everyone:
             one.stop()
-        end = time.monotonic() + _LAST_TURN
         for one in everyone:
-            if one.join(max(0.0, end - time.monotonic())):
+            if one.join(_LAST_TURN):
                 one.folder.close()
         if self._events is not None:
             self._events.close()

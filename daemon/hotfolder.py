@@ -225,6 +225,7 @@ class HotFolder:
         )
         self._heard: deque[tuple[str, State]] = deque()
         self._next_reconcile = float("-inf")
+        self._reconcile_asked = False
         self._last_event: float | None = None
         self._recovered = self._retired = self._closed = False
         #: What it is at, and since when (monotonic), for whoever wonders whether its disk
@@ -281,7 +282,7 @@ class HotFolder:
 
     def reconcile_soon(self) -> None:
         """Ask about every job in hand in the next turn: the end of some may have been missed."""
-        self._next_reconcile = float("-inf")
+        self._reconcile_asked = True
 
     def retire(self) -> None:
         """Take nothing more from the next turn on; only clear up after the jobs in hand."""
@@ -405,14 +406,13 @@ class HotFolder:
 
     def _release(self) -> None:
         """Let held jobs start that were made before the folder was last let go."""
-        if self._released >= self.released_until:
+        until = self.released_until
+        if self._released >= until:
             return
         if self._rules.hold is not None:
             known = [(job, self._ledger.job(job)) for job in self._in_hand]
-            self._queue.release(
-                [job for job, one in known if one and one.created <= self.released_until]
-            )
-        self._released = self.released_until
+            self._queue.release([job for job, one in known if one and one.created <= until])
+        self._released = until
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)
@@ -625,7 +625,8 @@ class HotFolder:
             self._heard.extend(heard)
             raise
         now = self._clock.monotonic()
-        if now >= self._next_reconcile:
+        if self._reconcile_asked or now >= self._next_reconcile:
+            self._reconcile_asked = False
             self._reconcile()
             # Where a hundred thousand are in hand, asking takes a while: ask less often.
             took = self._clock.monotonic() - now

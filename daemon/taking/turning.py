@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -22,6 +23,7 @@ LONG: Final = 15.0
 BETWEEN: Final = 5.0
 """Seconds that somebody waits for the end of a turn who wants something of its folder."""
 _AFTER_A_FAULT: Final = 1.0
+_A_MOMENT: Final = 0.1
 
 
 class Turning:
@@ -88,7 +90,9 @@ class Turning:
     def join(self, timeout: float) -> bool:
         """Wait for the end of its last turn; False if it has not ended in time."""
         if self._thread is not None:
-            self._thread.join(timeout)
+            end = time.monotonic() + timeout
+            while self._thread.is_alive() and time.monotonic() < end and not self.slow():
+                self._thread.join(_A_MOMENT)
             if self._thread.is_alive():
                 log.warning("%s: %s", self.folder.rules.name, self.slow() or "is in a turn still")
                 return False
