@@ -102,6 +102,9 @@ class Door:
                 return
             # The seat is left when the last piece has been sent, not when this function returns.
             leaving.callback(exchange.close)
+            pieces: Iterable[bytes] = exchange
+            if exchange.status >= 400:
+                pieces = [_refusal(exchange)]
             seat = leaving.pop_all()
         resp.status = exchange.status
         for name, value in exchange.headers:
@@ -109,7 +112,7 @@ class Door:
                 resp.content_type = value
             else:
                 resp.set_header(name, value)
-        resp.stream = _Stream(exchange, seat.close)
+        resp.stream = _Stream(pieces, seat.close)
 
     @contextmanager
     def _seated(self, req: falcon.Request, waiting: WaitingRoom) -> Iterator[None]:
@@ -182,6 +185,18 @@ class Door:
             self._loop = asyncio.get_running_loop()
             self._opened.set()
             await self._stop.wait()
+
+
+def _refusal(exchange: Exchange) -> bytes:
+    """The body of a refusal in the protocol's words.
+
+    Raises:
+        HTTPError: the package has refused it in plain text, before it came to the protocol.
+    """
+    body = b"".join(exchange)
+    if not body.startswith(b"{"):
+        raise falcon.HTTPError(exchange.status, description=body.decode("utf-8", "replace"))
+    return body
 
 
 class _Stream:
