@@ -28,7 +28,7 @@ def serve(settings: Settings) -> int:
         UnusableDatabase: another daemon runs on this data, or the database is damaged.
         BrokenPlugin: an installed operation cannot be loaded.
     """
-    logs.configure(settings.log_level, "main")
+    logs.configure(settings, "main")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # The workers' imports would take both cores away from those of the API.
     dispatcher = DispatcherProcess(settings, head_start=_HEAD_START)

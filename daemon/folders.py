@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from daemon.client import News
 from daemon.clock import Clock, SystemClock
@@ -33,6 +34,7 @@ from daemon.rulefiles import (
     possible_rule_files,
     read_rules,
     stamp_of_all,
+    stamp_of_rules,
 )
 from daemon.settings import Settings
 from daemon.taking.patience import Asks, AtOnce, NoAnswer, Patient
@@ -44,6 +46,8 @@ from rules.written import Problem, RulesBroken
 log = logging.getLogger(__name__)
 
 _LAST_TURN = 30.0  # seconds that a stop waits for a turn in progress; less if it hangs
+_BROKEN_SECONDS: Final = 30.0
+"""After which a broken rule file is read again, even if it looks unchanged."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ class FolderManager:
         self._broken: dict[RuleFile, tuple[Problem, ...]] = {}
         #: Until when each folder was told to let go what it holds back.
         self._released: dict[str, float] = {}
-        self._next_reload = float("-inf")
+        self._next_reload = self._next_try = float("-inf")
         # Held while rules are looked at, and by those who change something meanwhile.
         self._lock = threading.Lock()
 
@@ -346,6 +350,12 @@ class FolderManager:
     # -- rule files ------------------------------------------------------------------------------
     def _reload(self) -> None:
         """Adopt what has changed on disk; a broken file leaves the older rules in force."""
+        # What was wrong may lie outside of the file: a disk that did not answer, a sound that a
+        # step names and that is there meanwhile.
+        now = self._clock.monotonic()
+        again = now >= self._next_try
+        if again:
+            self._next_try = now + _BROKEN_SECONDS
         stamps, silent = self._stamps_now()
         self._unanswered = (
             f"the rules of {', '.join(str(f.path.parent) for f in silent)} cannot be looked at: "
@@ -367,7 +377,7 @@ class FolderManager:
         presets = stamp_of_all(preset_files(self._settings))
         for file, (own, *taken_in) in stamps.items():
             try:
-                self._look_at(file, (own, *presets, *taken_in))
+                self._look_at(file, (own, *presets, *taken_in), again=again)
             except NoAnswer as silence:
                 log.info("%s: %s", file.path, silence.strerror)
 
@@ -380,7 +390,8 @@ class FolderManager:
         includes = self._includes.copy()
 
         def look(file: RuleFile) -> tuple[Stamp | None, ...]:
-            return stamp_of_all((file.path, *includes.get(file, ())))
+            own = stamp_of_rules(file.path)
+            return (own, *stamp_of_all(includes.get(file, ())))
 
         silent: list[RuleFile] = []
         try:
@@ -401,13 +412,13 @@ class FolderManager:
         except NoAnswer:
             return True
 
-    def _look_at(self, file: RuleFile, stamp: tuple[Stamp | None, ...]) -> None:
-        """Read a rule file if it, or what it takes in, has changed.
+    def _look_at(self, file: RuleFile, stamp: tuple[Stamp | None, ...], *, again: bool) -> None:
+        """Read a rule file if it, or what it takes in, has changed; `again` if it is broken, too.
 
         Raises:
             NoAnswer: nothing was changed; it will be looked at again.
         """
-        if self._stamps.get(file) == stamp:
+        if self._stamps.get(file) == stamp and not (again and file in self._broken):
             return
         known = self._folders.get(file)
         if known is not None and self._is_away(file, known):

@@ -10,7 +10,7 @@ from pathlib import Path
 from daemon.mounts import steady_inode
 from daemon.presetfiles import PresetShelf
 from daemon.settings import Settings
-from daemon.trusted import read_trusted
+from daemon.trusted import permissions_of, reader
 from rules.load import Surroundings, load_rules
 from rules.model import FolderRules
 from rules.written import Problem, RulesBroken
@@ -36,7 +36,7 @@ class RuleFile:
         return self.path.with_name(f"{self.path.stem}.error.txt")
 
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, ...]
 
 
 def possible_rule_files(settings: Settings) -> list[RuleFile]:
@@ -56,13 +56,22 @@ def possible_rule_files(settings: Settings) -> list[RuleFile]:
 
 def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
     """Every rule file, with a stamp that changes when it does; in the order of path."""
-    stamps = {file: stamp_of_file(file.path) for file in possible_rule_files(settings)}
+    stamps = {file: stamp_of_rules(file.path) for file in possible_rule_files(settings)}
     return {file: stamp for file, stamp in stamps.items() if stamp is not None}
 
 
 def stamp_of_all(paths: Iterable[Path]) -> tuple[Stamp | None, ...]:
     """Stamps of what a rule file stands on beside itself; None for a file that is not there."""
     return tuple(stamp_of_file(path) for path in paths)
+
+
+def stamp_of_rules(path: Path) -> Stamp | None:
+    """The stamp of a rule file, with who may write it; None if it is not there."""
+    stamp = stamp_of_file(path)
+    try:
+        return None if stamp is None else (*stamp, *permissions_of(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def stamp_of_file(path: Path) -> Stamp | None:
@@ -108,7 +117,7 @@ def read_rules(file: RuleFile, settings: Settings) -> FolderRules:
     Raises:
         RulesBroken: it cannot be used; says all that is wrong with it.
     """
-    presets = PresetShelf(settings)
+    presets, read = PresetShelf(settings), reader(settings)
     around = Surroundings(
         file.folder,
         settings.folders,
@@ -121,10 +130,10 @@ def read_rules(file: RuleFile, settings: Settings) -> FolderRules:
         if settings.smtp_host
         else "AUDIOLLA_SMTP_HOST is not set, so nothing can be sent",
         shared=(settings.rules,),
-        read=read_trusted,
+        read=read,
     )
     try:
-        text = read_trusted(file.path)
+        text = read(file.path)
     except OSError as wrong:
         raise RulesBroken([Problem(file.path, wrong.strerror or str(wrong))]) from None
     return load_rules(text, file.path, around)

@@ -111,6 +111,7 @@ class _Loader:
             weight=float(written.weight),
             limit=written.limit,
             retries=written.retries,
+            budget=written.budget,
             only=written.only,
             hold=_hold(written.hold),
             rules=rules,
