@@ -92,6 +92,8 @@ class Points:
                 )
             result = real(*args, **more)
             if wrong == "after":
+                if name == "open":  # nobody got it; the dead hold nothing open
+                    os.close(result) if isinstance(result, int) else result.close()
                 self.die()
             return result
 
