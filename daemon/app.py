@@ -12,6 +12,7 @@ from daemon import log as logs
 from daemon.address import announce, withdraw
 from daemon.process import DispatcherProcess
 from daemon.settings import Settings
+from daemon.walls.level import check as check_sandbox
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,12 @@ def serve(settings: Settings) -> int:
     Says on standard output where it listens, once it answers there.
 
     Raises:
+        BadSettings: a sandbox is required, and this kernel has none.
         OSError: the address is taken, or the data directory cannot be written.
         UnusableDatabase: another daemon runs on this data, or the database is damaged.
         BrokenPlugin: an installed operation cannot be loaded.
     """
+    check_sandbox(settings)
     logs.configure(settings.log_level, "main")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # The workers' imports would take both cores away from those of the API.

@@ -25,6 +25,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TextIO
 
+import orjson
+
 from daemon import wire
 from daemon.clock import Clock, SystemClock
 from daemon.desk import Client, Desk
@@ -55,6 +57,8 @@ _RESTORE_RESERVE = 5.0
 _LONGEST_SLEEP = 60.0  # the wall clock may jump, so delayed jobs are looked at now and then
 _LOCK_PATIENCE = 3.0
 _KINDS_REMEMBERED = 1000
+#: Workers that were started for a job's places, and cannot go there either, until it is failed.
+_MOST_TURNS = 3
 #: How an attempt ended, from what its worker says.
 _OUTCOMES = {
     "finished": "completed",
@@ -127,6 +131,8 @@ class Dispatcher:
         self._lately: dict[QueueLane, float] = dict.fromkeys(LANES, 1.0)
         #: Channels whose other side did not take everything.
         self._slow: set[Channel] = set()
+        #: How often jobs were given back because of where they are.
+        self._outside: dict[str, int] = {}
         self._saving = False
         self._draining = False
         self._ended = False
@@ -334,7 +340,7 @@ class Dispatcher:
     def _handle(self, worker: Worker, message: dict[str, Any]) -> None:
         match message["do"]:
             case "ready":
-                self._lanes.is_ready(worker)
+                self._lanes.is_ready(worker, message["walls"])
                 self._say_warm()
             case "shelf":
                 worker.shelf = message["loaded"]
@@ -352,8 +358,34 @@ class Dispatcher:
             case "first":
                 earlier = self._queue.first(worker.pocket[0], message["key"], take=message["take"])
                 self._replies.append((worker, {"do": "intended", "earlier": earlier}))
+            case "result_of":
+                result = self._queue.result_of(message["job"])
+                self._replies.append((worker, {"do": "intended", "result": result}))
+            case "outside":
+                self._on_outside(worker)
             case _:
                 self._on_outcome(worker, message)
+
+    def _on_outside(self, worker: Worker) -> None:
+        """A job is about places that its worker's walls have no gate to: another one gets it."""
+        # Where they are is read from the order: the worker has opened strangers' files.
+        from daemon.execution import Claim
+        from daemon.walls.places import of_claim
+
+        held = self._unpocket(worker)
+        places = of_claim(Claim.model_validate_json(orjson.dumps(held.claim())))
+        if places.keys() <= worker.roots:  # and yet it cannot go there
+            self._outside[held.id] = self._outside.pop(held.id, 0) + 1
+        if self._outside.get(held.id, 0) >= _MOST_TURNS:
+            del self._outside[held.id]
+            detail = "a folder of this job cannot be reached from inside the workers' sandbox"
+            self._queue.fail(held, Fault("StorageFailed", detail, transient=True))
+        else:
+            self._lanes.allow(places)
+            self._untouched(held, f"{worker.label} may not go where it is")
+        while len(self._outside) > _KINDS_REMEMBERED:
+            del self._outside[next(iter(self._outside))]
+        self._lanes.replace(worker, "it may not go where a job is")
 
     def _intend(self, worker: Worker, held: Held, intent: dict[str, Any]) -> None:
         if held.cancel_requested and held.intent is None:
@@ -507,6 +539,7 @@ class Dispatcher:
                     "jobs_done": worker.jobs_done,
                     "memory": worker.memory,
                     "shelf": worker.shelf,
+                    "walls": worker.walls,
                 }
                 for worker in self._lanes
             ],

@@ -163,6 +163,9 @@ class Context(Promises, Protocol):
             The job that did it or does it; None if it is this one now.
         """
 
+    def result_of(self, job: str) -> dict[str, Any] | None:
+        """The result of another job that has completed; None where there is none."""
+
 
 class Run(Protocol):
     """The runner's one function: `daemon.runner.run`."""
