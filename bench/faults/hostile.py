@@ -65,7 +65,9 @@ def _say_gate(tallies: list[Tally], seconds: float) -> int:
     wrong = [one for tally in tallies for one in tally.not_finite]
     print(f"gate: {sum(outcomes.values())} inputs in {seconds:.0f} s, walls {tallies[0].walls}")
     print(f"  {dict(outcomes.most_common())}")
-    print(f"  longest {max(t.seconds for t in tallies)}, most processor {max(t.cpu for t in tallies)}")
+    print(
+        f"  longest {max(t.seconds for t in tallies)}, most processor {max(t.cpu for t in tallies)}"
+    )
     print(f"  largest resident memory {max(t.rss for t in tallies) / 2**20:.0f} MiB")
     for hostile, how in deaths + unforeseen:
         print(f"  input {hostile.number} ({hostile.family}, {hostile.name}): {how}")
@@ -79,7 +81,9 @@ def _say_whole(answers: Answers, restarts: int, lost: int, seconds: float) -> in
     print(f"  restarts of API or dispatcher: {restarts}; deaths of workers: {lost}")
     for hostile, route, status, said in answers.broken:
         print(f"  input {hostile.number} ({hostile.family}) to {route}: {status} {said}")
-    print(f"  answers 500, 502, 504: {len(answers.broken)}; JSON that is none: {len(answers.loose)}")
+    print(
+        f"  answers 500, 502, 504: {len(answers.broken)}; JSON that is none: {len(answers.loose)}"
+    )
     return restarts + len(answers.broken) + len(answers.loose)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterable
@@ -76,7 +77,9 @@ def ask_all(address: str, inputs: Iterable[Hostile], to: list[str]) -> Answers:
         said = reply.read()
         answers.statuses[reply.status] += 1
         if reply.status in NEVER:
-            answers.broken.append((hostile, route, reply.status, said[:300].decode(errors="replace")))
+            answers.broken.append(
+                (hostile, route, reply.status, said[:300].decode(errors="replace"))
+            )
         if reply.headers.get_content_type() == "application/json":
             try:
                 _strict(said)
@@ -86,16 +89,36 @@ def ask_all(address: str, inputs: Iterable[Hostile], to: list[str]) -> Answers:
     return answers
 
 
-def processes(daemon_pid: int) -> dict[int, str]:
-    """The daemon's processes other than workers, by id: the API and the dispatcher."""
-    found = {daemon_pid: "api"}
+def _children(pid: int) -> dict[int, list[bytes]]:
+    """Arguments of the processes that one has started, by id."""
+    found: dict[int, list[bytes]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if parent == daemon_pid and b"daemon.dispatcher" in words:
-                found[int(entry.name)] = "dispatcher"
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == pid:
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended since
+    return found
+
+
+def processes(daemon_pid: int) -> dict[int, str]:
+    """The daemon's processes that open nothing of strangers: the API and the dispatcher."""
+    children = _children(daemon_pid).items()
+    return {daemon_pid: "api"} | {
+        pid: "dispatcher" for pid, words in children if b"daemon.dispatcher" in words
+    }
+
+
+def workers(daemon_pid: int) -> list[int]:
+    """Process ids of the daemon's workers, once there are any."""
+    found: list[int] = []
+    end = time.monotonic() + 60
+    while not found and time.monotonic() < end:
+        for pid in processes(daemon_pid):
+            for child, words in _children(pid).items():
+                if b"daemon.walls.entry" in words:
+                    found.append(child)
     return found

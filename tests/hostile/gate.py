@@ -1,6 +1,6 @@
 """The decode gate in a process that walled itself in as a worker does, and who feeds it.
 
-    python -m tests.hostile.gate DATA_DIR      (paths on standard input, answers on standard output)
+python -m tests.hostile.gate DATA_DIR      (paths on standard input, answers on standard output)
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Targets:
     command: str = "/tmp/canary-command"
 
 
-def hostile(number: int, targets: Targets = Targets()) -> Hostile:  # noqa: B008 - frozen
+def hostile(number: int, targets: Targets = Targets()) -> Hostile:
     """The input of this number; two thirds are mutations."""
     rng = random.Random(number)
     family, make = _FAMILIES[number % len(_FAMILIES)]
@@ -139,7 +139,18 @@ def _boxes(rng: random.Random, _: Targets) -> tuple[str, bytes]:
     data = bytearray(seeds()[rng.choice(("lc.m4a", "lossless.m4a"))])
     for _ in range(rng.randrange(1, 4)):
         kind = rng.choice(
-            (b"stts", b"stsz", b"stsc", b"stco", b"mdhd", b"stsd", b"elst", b"esds", b"alac", b"moov")
+            (
+                b"stts",
+                b"stsz",
+                b"stsc",
+                b"stco",
+                b"mdhd",
+                b"stsd",
+                b"elst",
+                b"esds",
+                b"alac",
+                b"moov",
+            )
         )
         at = data.find(kind)
         if at < 4:
@@ -204,7 +215,9 @@ def _elements(rng: random.Random, _: Targets) -> tuple[str, bytes]:
     data = bytearray(seeds()[rng.choice(("opus.webm", "flac.mka"))])
     for _ in range(rng.randrange(1, 5)):
         at = rng.randrange(4, min(len(data), 400))
-        data[at : at + 8] = rng.choice((b"\x01" + b"\xff" * 7, b"\x01" + bytes(7), b"\x08\xff\xff\xff"))
+        data[at : at + 8] = rng.choice(
+            (b"\x01" + b"\xff" * 7, b"\x01" + bytes(7), b"\x08\xff\xff\xff")
+        )
     return "clip.webm", bytes(data)
 
 
