@@ -62,7 +62,7 @@ class Kept:
         self._now = now
         self._free = free
         # Room is made here, by the whole and not by folder: one result may be large.
-        self._facts = Recalled(folder, 2**62)
+        self._facts = Recalled(folder, None)
         self._lock = threading.Lock()
         self._index: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
@@ -102,7 +102,8 @@ class Kept:
             return False
         token = secrets.token_hex(4)
         names = [f"{key[2:]}.{token}.{number}" for number in range(len(taken))]
-        self.file(key, "").mkdir(parents=True, exist_ok=True)
+        if taken:
+            self.file(key, "").mkdir(parents=True, exist_ok=True)
         for path, name in zip(taken, names, strict=True):
             path.rename(self.file(key, name))
         made = self._now()

@@ -37,8 +37,8 @@ _BACKLOG = 64
 """Answers that may wait to be hashed; more are not kept."""
 _TICK = 60.0
 """Seconds between two looks for answers that are too old."""
-_HASHED_PER_SECOND = 400e6
-_ALWAYS_KEPT = 8 * 2**20
+_HASHED_PER_SECOND = 700e6
+_ALWAYS_KEPT = 2**20
 """Bytes of inputs up to which an answer is kept however quickly it was found."""
 
 
@@ -303,10 +303,10 @@ def _contents(inputs: list[BufferedReader]) -> list[str]:
 
 
 def _is_worth_it(job: Job, question: Question) -> bool:
-    """False where to hash the inputs, as each further asking does, takes longer than the work."""
+    """False where to hash the inputs takes longer than the work: once to keep, once to recognise."""
     size = sum(source.size for source in question.sources)
     took = (job.completed or 0.0) - (job.started or 0.0)
-    return size <= _ALWAYS_KEPT or size / _HASHED_PER_SECOND < took
+    return size <= _ALWAYS_KEPT or 2 * size / _HASHED_PER_SECOND < took
 
 
 def _tail(delivery: Delivery | None, name: str) -> str | None:
