@@ -7,12 +7,16 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from daemon import log as logs
 from daemon.address import announce, withdraw
 from daemon.process import DispatcherProcess
 from daemon.settings import Settings
 from daemon.walls.level import check as check_sandbox
+
+if TYPE_CHECKING:
+    from rules.model import FolderRules
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +47,7 @@ def serve(settings: Settings) -> int:
             from control_api.app import serve as listen
             from control_api.mcp.door import Door
             from control_api.scopes import Keys
-            from daemon.client import Client
+            from daemon.client import Client, QueueUnavailable
             from daemon.clock import SystemClock
             from daemon.delivering.notices import Notices
             from daemon.delivering.notifier import Notifier
@@ -52,7 +56,9 @@ def serve(settings: Settings) -> int:
             from daemon.reader import JobReader
             from daemon.service import QueueService
             from daemon.tokens import TokenFile
+            from daemon.walls.places import of_folder
             from handlers.registry import operations
+            from rules.orders import path_to_text
 
             operations()
         finally:
@@ -61,7 +67,15 @@ def serve(settings: Settings) -> int:
         client = Client(settings.socket)
         reader = JobReader(settings.database)
         notices = Notices(settings.notices, SystemClock())
-        manager = FolderManager(settings, client, reader, notices=notices)
+
+        def announce_places(rules: FolderRules) -> None:
+            """Have workers walled in with a gate to a folder, before its first job comes."""
+            try:
+                client.upkeep("allow", places=[path_to_text(p) for p in of_folder(rules)])
+            except QueueUnavailable as wrong:  # its first job then waits for other workers
+                log.info("%s is not announced: %s", rules.name, wrong)
+
+        manager = FolderManager(settings, client, reader, notices=notices, adopted=announce_places)
         service = QueueService(settings, client, reader, manager)
         notifier = Notifier(settings, notices, client, announced=service.deliverer.wake)
         spool = settings.uploads / "incoming"

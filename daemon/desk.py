@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from daemon.jobs import Job, NewJob, NoSuchJob, Refusal
@@ -38,12 +39,14 @@ class Desk:
         drain: Callable[[], None],
         stats: Callable[[], dict[str, Any]],
         unload: Callable[[list[str]], list[str]],
+        allow: Callable[[dict[Path, None]], None],
     ) -> None:
         """Take messages.
 
         Args:
             stop_job: tells the worker of a running job that it is cancelled.
             unload: has models dropped (all if none is named); those that were loaded.
+            allow: lets workers that are started from now on go to these places.
         """
         self._queue = queue
         self._store = store
@@ -51,6 +54,7 @@ class Desk:
         self._drain = drain
         self._stats = stats
         self._unload = unload
+        self._allow = allow
         self.clients: set[Client] = set()
         self._answers: list[tuple[Client, dict[str, Any]]] = []
         self._waiting: defaultdict[str, list[tuple[Client, int]]] = defaultdict(list)
@@ -149,6 +153,11 @@ class Desk:
                 return True
             case "upkeep":
                 return self._store.upkeep(message["pages"])
+            case "allow":
+                from rules.orders import path_from_text
+
+                self._allow(dict.fromkeys(map(path_from_text, message["places"])))
+                return True
             case "subscribe":
                 client.subscribed = True
                 self._queue.listening = True

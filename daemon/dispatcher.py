@@ -115,6 +115,7 @@ class Dispatcher:
             drain=self.drain,
             stats=self._stats,
             unload=self._unload,
+            allow=self._lanes.allow,
         )
         self._litter = Litter(settings)
         self._listener = wire.listen(settings.socket)

@@ -66,6 +66,7 @@ class FolderManager:
         new_job_id: Callable[[], str] = new_id,
         listen: bool = True,
         notices: Notices | None = None,
+        adopted: Callable[[FolderRules], object] = lambda _: None,
     ) -> None:
         """Nothing is read or started yet.
 
@@ -75,12 +76,14 @@ class FolderManager:
             clock: the time.
             new_job_id: chooses job ids.
             notices: where those are told of who want to know.
+            adopted: told of each folder's rules before its first file is taken.
             listen: use the kernel's events; without, rescans find everything.
         """
         self._settings = settings
         self._queue, self._ledger = queue, ledger
         self._clock = clock or SystemClock()
         self._new_job_id = new_job_id
+        self._adopted = adopted
         self._journal = Journal(settings.journal, self._clock)
         self._kept = Kept(settings.kept)
         self._notices = notices or Notices(settings.notices, self._clock)
@@ -337,6 +340,7 @@ class FolderManager:
             mine = rules.stages.processing
             self._leaving = [f for f in self._leaving if f.rules.stages.processing != mine]
             self._folders[file] = fresh
+        self._adopted(rules)
         log.info("%s: %d rules from %s", rules.name, len(rules.rules), rules.file)
         if self._broken.pop(file, None) is not None or file.error_file.exists():
             file.error_file.unlink(missing_ok=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from daemon.execution import CHORE, Claim
+from rules.model import FolderRules
 from rules.orders import Branch, Choice, Order, Record, SoundRef
 
 
@@ -89,9 +91,23 @@ def _home(path: Path, rels: Iterable[Path]) -> Path:
         home = _without(path, [rel])
         if home == path:
             continue
-        # Taken: <folder>/processing/<job>/<rel>. Left where it is: <folder>/<rel>.
-        return home.parents[1] if home.parent.name == "processing" else home
+        # Taken: <processing>/<job>/<rel>. Left where it is: <folder>/<rel>.
+        return home.parent if _is_job(home.name) else home
     return path
+
+
+def _is_job(name: str) -> bool:
+    try:
+        uuid.UUID(name)
+    except ValueError:
+        return False
+    return True
+
+
+def of_folder(rules: FolderRules) -> Places:
+    """What the jobs of a hot folder will be about, as far as it is there."""
+    targets = (output.folder for rule in rules.rules for output in rule.outputs)
+    return dict.fromkeys([rules.root, rules.stages.processing, *targets])
 
 
 def _without(path: Path, tails: Iterable[Path]) -> Path:

@@ -1,1 +1,1 @@
-"""Inputs that somebody made to break something: generators, canaries, and the promises they test."""
+"""Inputs made to break something: generators, canaries, and the promises that they test."""

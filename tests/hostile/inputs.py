@@ -297,7 +297,8 @@ REFERENCES = {
     "ffconcat": "ffconcat version 1.0\nfile '{f}'\nfile '{u}'\n",
     "m3u": "{f}\n{u}\n|touch {c}\n",
     "pls": "[playlist]\nFile1={f}\nFile2={u}\nFile3=|touch {c}\nNumberOfEntries=3\n",
-    "sdp": "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nm=audio 9 RTP/AVP 0\r\n",
+    "sdp": "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\n"
+    "c=IN IP4 127.0.0.1\r\nm=audio 9 RTP/AVP 0\r\n",
     "imf": '<?xml version="1.0"?><AssetMap><Path>{f}</Path><Path>{u}</Path></AssetMap>',
     "webm dash": "webm_dash_manifest\n{f}\n",
     "lrc": "[00:01.00]{f}\n[re:{u}]\n",
@@ -401,7 +402,7 @@ NAMES: tuple[bytes, ...] = (
     b"file:x.wav",
     b"{stem}.wav",
     b"{rel}{date}.wav",
-    b"....wav",
+    b"x....wav",
     b"x%d.png.wav",
     b"a&b<c>.wav",
     b"x\\y.wav",

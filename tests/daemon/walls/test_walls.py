@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -46,6 +45,7 @@ def inside(data, tries, roots=(), **settings):
 @needs_landlock
 def test_a_worker_reaches_its_own_folders_and_those_of_jobs_and_no_others(tmp_path):
     inbox, secret = tmp_path / "inbox", tmp_path / "secret.txt"
+    staged = tmp_path / "data" / "files" / "y"
     inbox.mkdir()
     secret.write_text("secret")
     found = inside(
@@ -54,7 +54,7 @@ def test_a_worker_reaches_its_own_folders_and_those_of_jobs_and_no_others(tmp_pa
             "its staging area": f"Path({str(tmp_path / 'data/files/x')!r}).write_text('x')",
             "a job's folder": f"Path({str(inbox / 'x')!r}).write_text('x')",
             "a folder made for a job": f"Path({str(tmp_path / 'new/x')!r}).write_text('x')",
-            "a rename inside": f"os.rename({str(inbox / 'x')!r}, {str(tmp_path / 'data/files/y')!r})",
+            "a rename inside": f"os.rename({str(inbox / 'x')!r}, {str(staged)!r})",
             "a secret": f"Path({str(secret)!r}).read_text()",
             "the database": f"Path({str(tmp_path / 'data/audiolla.db')!r}).write_text('')",
             "the password file of root": "Path('/etc/shadow').read_text()",
@@ -103,16 +103,17 @@ def test_a_worker_reaches_no_network_no_socket_and_starts_no_program(tmp_path):
 
 
 def test_p11_a_worker_gets_no_more_memory_files_or_bytes_than_the_settings_say(tmp_path):
+    scratch = tmp_path / "data" / "scratch"
     found = inside(
         tmp_path / "data",
         {
             "half a gigabyte": "bytearray(2**29)",
             "two gigabytes": "bytearray(2**31)",
-            "a file of 3 MiB": f"open({str(tmp_path / 'data/scratch/x')!r}, 'wb').write(bytes(3 * 2**20))",
-            "a file of 1 MiB": f"open({str(tmp_path / 'data/scratch/y')!r}, 'wb').write(bytes(2**20))",
+            "a file of 3 MiB": f"Path({str(scratch / 'x')!r}).write_bytes(bytes(3 * 2**20))",
+            "a file of 1 MiB": f"Path({str(scratch / 'y')!r}).write_bytes(bytes(2**20))",
             "2000 files": "held = [open('/dev/null') for _ in range(2000)]",
             "a core": "import resource; assert resource.getrlimit(resource.RLIMIT_CORE)[1] == 0",
-            "first to go": "assert Path('/proc/self/oom_score_adj').read_text() .strip() == '500'",
+            "first to go": "assert Path('/proc/self/oom_score_adj').read_text().strip() == '500'",
         },
         worker_memory=2**30,
         max_output_bytes=2**20,
@@ -146,19 +147,6 @@ def test_the_walls_stand_before_anything_heavy_is_imported():
         "pydantic",
         "handlers",
     }
-
-
-def test_the_numbers_of_the_refused_calls_are_the_kernels():
-    """Against the machine's own header, where it is installed."""
-    import platform
-    import re
-
-    header = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
-    if platform.machine() != "x86_64" or not header.exists():
-        pytest.skip("the kernel's header is not installed")
-    numbers = dict(re.findall(r"#define __NR_(\w+) (\d+)", header.read_text()))
-
-    assert calls.refused() == {name: int(numbers[name]) for name in calls.refused()}
 
 
 def test_where_a_sandbox_is_required_and_there_is_none_the_daemon_does_not_start(
