@@ -56,9 +56,8 @@ def serve(settings: Settings) -> int:
             from daemon.reader import JobReader
             from daemon.service import QueueService
             from daemon.tokens import TokenFile
-            from daemon.walls.places import of_folder
+            from daemon.walls.places import announcement, of_folder
             from handlers.registry import operations
-            from rules.orders import path_to_text
 
             operations()
         finally:
@@ -71,7 +70,7 @@ def serve(settings: Settings) -> int:
         def announce_places(rules: FolderRules) -> None:
             """Have workers walled in with a gate to a folder, before its first job comes."""
             try:
-                client.upkeep("allow", places=[path_to_text(p) for p in of_folder(rules)])
+                client.upkeep("allow", **announcement(of_folder(rules)))
             except QueueUnavailable as wrong:  # its first job then waits for other workers
                 log.info("%s is not announced: %s", rules.name, wrong)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from daemon.jobs import Job, NewJob, NoSuchJob, Refusal
@@ -39,14 +38,14 @@ class Desk:
         drain: Callable[[], None],
         stats: Callable[[], dict[str, Any]],
         unload: Callable[[list[str]], list[str]],
-        allow: Callable[[dict[Path, None]], None],
+        allow: Callable[[list[str], list[str]], None],
     ) -> None:
         """Take messages.
 
         Args:
             stop_job: tells the worker of a running job that it is cancelled.
             unload: has models dropped (all if none is named); those that were loaded.
-            allow: lets workers that are started from now on go to these places.
+            allow: lets workers that are started from now on read and write at these places.
         """
         self._queue = queue
         self._store = store
@@ -154,9 +153,7 @@ class Desk:
             case "upkeep":
                 return self._store.upkeep(message["pages"])
             case "allow":
-                from rules.orders import path_from_text
-
-                self._allow(dict.fromkeys(map(path_from_text, message["places"])))
+                self._allow(message["read"], message["written"])
                 return True
             case "subscribe":
                 client.subscribed = True

@@ -115,7 +115,7 @@ class Dispatcher:
             drain=self.drain,
             stats=self._stats,
             unload=self._unload,
-            allow=self._lanes.allow,
+            allow=self._allow,
         )
         self._litter = Litter(settings)
         self._listener = wire.listen(settings.socket)
@@ -375,7 +375,9 @@ class Dispatcher:
 
         held = self._unpocket(worker)
         places = of_claim(Claim.model_validate_json(orjson.dumps(held.claim())))
-        if places.keys() <= worker.roots:  # and yet it cannot go there
+        known = worker.roots
+        if all(p in known and (made is None or known[p]) for p, made in places.items()):
+            # It was started for these, and yet it cannot go there.
             self._outside[held.id] = self._outside.pop(held.id, 0) + 1
         if self._outside.get(held.id, 0) >= _MOST_TURNS:
             del self._outside[held.id]
@@ -545,6 +547,11 @@ class Dispatcher:
                 for worker in self._lanes
             ],
         }
+
+    def _allow(self, read: list[str], written: list[str]) -> None:
+        from daemon.walls.places import announced
+
+        self._lanes.allow(announced(read, written))
 
     def _unload(self, slugs: list[str]) -> list[str]:
         """Have models dropped wherever they are; those that were anywhere."""

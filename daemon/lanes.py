@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from daemon.faults import signal_name
@@ -28,7 +27,7 @@ from daemon.spawn import handed, handed_text, without_secrets
 from daemon.wire import Channel
 
 if TYPE_CHECKING:
-    from daemon.walls.places import Made, Places
+    from daemon.walls.places import Places
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ class Worker:
     #: Why it is to be replaced; empty while it is good.
     worn: str = ""
     #: Places outside the data directory that it was started with.
-    roots: frozenset[Path] = frozenset()
+    roots: Places = field(default_factory=dict)
     #: What stands around it (`daemon.walls.entry.Walls`); empty until it is ready.
     walls: dict[str, Any] = field(default_factory=dict)
 
@@ -169,7 +168,7 @@ class Lanes:
         self._numbers: dict[QueueLane, int] = dict.fromkeys(LANES, 0)
         self._closing = False
         #: Folders outside the data directory that jobs were about: new workers may go there.
-        self._roots: dict[Path, Made | None] = {}
+        self._roots: Places = {}
         #: What the last worker said that died before it was ready.
         self.trouble: dict[QueueLane, str] = {}
 
@@ -240,13 +239,15 @@ class Lanes:
         name = f"{lane}-{self._numbers[lane]}"
         words = Words(hear, f"{name} ({process.pid})")
         worker = Worker(name, lane, process, Channel(ours), words)
-        worker.roots = frozenset(self._roots)
+        worker.roots = self._roots
         self._workers[lane].append(worker)
         self._started(worker)
 
     def allow(self, roots: Places) -> None:
         """Let workers that are started from now on go to these places."""
-        self._roots.update(roots)
+        from daemon.walls.places import together
+
+        self._roots = together(self._roots, roots)
 
     def replace(self, worker: Worker, why: str) -> None:
         """Let a worker go after what it has begun, though nobody stands in for it yet."""

@@ -70,7 +70,7 @@ def run(claim: Claim, context: Context) -> Finished | HandOver:
         if claim.order.startswith(CHORE):
             # Chores go to the database and wherever files were delivered; no decoder may.
             return HandOver(next_step=0, lane="net", carried=None, finished=[])
-        order = Order.model_validate_json(claim.order)
+        order = claim.read_order()
         if order.sound is None and not order.steps and not order.choose:
             return Finished(result={})
         attempt = _Attempt(claim, context)

@@ -219,7 +219,7 @@ def work(
 ) -> None:
     """Run jobs until told to stop; between them, let go of idle models."""
     memory = Memory()
-    gates = Gates(walls.places) if walls.confined else None
+    gates = Gates(walls.written, walls.read, walls.own) if walls.confined else None
     while (raw := link.next(settings.sweeper_interval, shelf.sweep)) is not None:
         job = raw["id"]
         context = JobContext(link, job, settings, lane, shelf)

@@ -34,7 +34,7 @@ class Root:
     """A place outside the data directory that a job was about."""
 
     path: Path
-    #: Mode and owner that it is made with where it is missing; None does not make it.
+    #: As `places.Made`; None is only read.
     made: Mapping[str, Any] | None = None
 
 
@@ -47,8 +47,11 @@ class Walls:
     #: System calls that no decoder needs are refused.
     calls: bool = False
     limits: bool = False
-    #: Places that jobs may read and write.
-    places: list[Path] = field(default_factory=list)
+    #: Places that jobs may write to, and those that they may only read.
+    written: list[Path] = field(default_factory=list)
+    read: list[Path] = field(default_factory=list)
+    #: Those that are the daemon's own.
+    own: list[Path] = field(default_factory=list)
     #: Why something is missing, in words.
     lacks: list[str] = field(default_factory=list)
 
@@ -59,7 +62,7 @@ class Walls:
 
     def told(self) -> dict[str, Any]:
         """For the dispatcher."""
-        return {k: v for k, v in asdict(self).items() if k != "places"}
+        return {k: v for k, v in asdict(self).items() if k not in ("written", "read", "own")}
 
 
 def build(
@@ -85,10 +88,12 @@ def build(
     folders = Path(settings["folders_dir"] or data / "folders")
     if folders.is_relative_to(data):
         folders.mkdir(parents=True, exist_ok=True)
-    shared = [*own, folders, *answering(roots)]
+    there = answering(roots)
+    written = [*own, folders, *(root.path for root in there if root.made is not None)]
+    read = [root.path for root in there if root.made is None]
     if lane == "cpu":
         caches.compile_missing()
-    rules = landlock.merged(_rules(settings, shared, packages, driver=driver))
+    rules = landlock.merged(_rules(settings, written, read, packages, driver=driver))
     limits.lower(
         settings["worker_memory"] if lane == "cpu" else None,
         settings["max_output_bytes"],
@@ -99,8 +104,10 @@ def build(
         walls.lacks.append("CUDA does not start behind Landlock on this machine")
         return walls
     try:
-        walls.landlock, there = landlock.restrict(rules)
-        walls.places = [place for place in shared if place in there]
+        walls.landlock, granted = landlock.restrict(rules)
+        walls.written = [place for place in written if place in granted]
+        walls.read = [place for place in read if place in granted]
+        walls.own = own
     except OSError as refused:
         walls.lacks.append(f"Landlock: {refused}")
     if not walls.landlock and not walls.lacks:
@@ -119,7 +126,12 @@ def build(
 
 
 def _rules(
-    settings: Mapping[str, Any], shared: Sequence[Path], packages: Sequence[str], *, driver: bool
+    settings: Mapping[str, Any],
+    written: Sequence[Path],
+    read: Sequence[Path],
+    packages: Sequence[str],
+    *,
+    driver: bool,
 ) -> Iterator[tuple[Path, int]]:
     yield from program.read_only(packages)
     yield from program.weights(settings)
@@ -127,27 +139,29 @@ def _rules(
     yield program.sink()
     if driver:
         yield from program.devices()
-    for place in shared:
+    for place in written:
         yield place, landlock.WRITE
+    for place in read:
+        yield place, landlock.READ
 
 
-def answering(roots: Sequence[Root], patience: float = _PATIENCE) -> list[Path]:
+def answering(roots: Sequence[Root], patience: float = _PATIENCE) -> list[Root]:
     """The roots that are there, made where they are to be.
 
     Each is looked at by a child: a share whose server is gone lets whoever looks wait for ever,
     and only jobs about that share are to wait.
     """
-    waiting = {os.pidfd_open(pid): (pid, root.path) for root in roots if (pid := _look(root))}
-    there: list[Path] = []
+    waiting = {os.pidfd_open(pid): (pid, root) for root in roots if (pid := _look(root))}
+    there: list[Root] = []
     end = time.monotonic() + patience
     while waiting and (left := end - time.monotonic()) > 0:
         for handle in select.select(list(waiting), [], [], left)[0]:
-            pid, path = waiting.pop(handle)
+            pid, root = waiting.pop(handle)
             os.close(handle)
             if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
-                there.append(path)
-    for handle, (_, path) in waiting.items():
-        log.warning("%s does not answer", path)
+                there.append(root)
+    for handle, (_, root) in waiting.items():
+        log.warning("%s does not answer", root.path)
         signal.pidfd_send_signal(handle, signal.SIGKILL)
         os.close(handle)
     return there
@@ -160,10 +174,10 @@ def _look(root: Root) -> int:
         return child
     code = 1
     try:
-        if root.made is not None and not root.path.exists():
+        if root.made is not None and root.made["make"] and not root.path.exists():
             from daemon.delivery import Access
 
-            Access(**root.made).make_folder(root.path)
+            Access(root.made["mode"], root.made["owner"]).make_folder(root.path)
         root.path.stat()
         code = 0
     finally:

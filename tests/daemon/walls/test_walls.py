@@ -17,7 +17,9 @@ from pathlib import Path
 from daemon.walls import entry
 
 told = json.loads(sys.argv[1])
-walls = entry.build(told["settings"], "cpu", [entry.Root(Path(p), {}) for p in told["roots"]], [])
+made = {"mode": None, "owner": None, "make": True}
+roots = [entry.Root(Path(p), made) for p in told["roots"]]
+walls = entry.build(told["settings"], "cpu", roots, [])
 found = {"walls": walls.told()}
 for name, code in told["tries"].items():
     try:
