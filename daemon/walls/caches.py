@@ -85,6 +85,8 @@ def readable(home: Path) -> Iterator[tuple[Path, int]]:
         yield folder, READ
     home.mkdir(parents=True, exist_ok=True)
     yield home, WRITE
+    # It would look for semaphores, which workers have no use for and no access to.
+    os.environ["JOBLIB_MULTIPROCESSING"] = "0"
     os.environ["TMPDIR"] = tempfile.tempdir = str(home)
     fonts = Path(os.environ.get("MPLCONFIGDIR") or _of_user() / "matplotlib")
     if any(fonts.glob("fontlist-*.json")):

@@ -19,7 +19,7 @@ _SYSTEM: Final = (
     *("/etc/nsswitch.conf", "/etc/passwd", "/etc/group"),
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version"),
     *("/proc/sys/vm", "/proc/sys/kernel/osrelease", "/proc/filesystems"),
-    *("/sys/devices/system", "/sys/fs/cgroup", "/sys/kernel/mm"),
+    *("/sys/devices/system", "/sys/fs/cgroup", "/sys/kernel/mm", "/sys/bus/pci"),
     *("/dev/urandom", "/dev/random", "/dev/zero"),
 )
 _DRIVER: Final = (
