@@ -5,11 +5,12 @@
 - stalled: the watching process is stopped while files arrive; how many it misses
   afterwards, beside a watchdog observer under the same treatment.
 - rescan: looking through settled files again, beside watchdog's snapshot and diff.
-
 - backlog: files that lie there at the start of a daemon; how long until all are taken, and
   their jobs durable.
+- deliver: 5,000 sounds of one second dropped at once, until all are delivered and put away;
+  what each costs, with and without manifests, beside a shell loop of FFmpeg that does the same.
 
-    python -m bench.folders [drop] [stalled] [rescan] [backlog] [--files N]
+    python -m bench.folders [drop] [stalled] [rescan] [backlog] [deliver] [--files N]
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from pathlib import Path
 
 from daemon.jobs import Job, NewJob, State, Submitted
 
-SINGLE, AT_ONCE, STALLED, SETTLED = 200, 5_000, 20_000, 100_000
+SINGLE, AT_ONCE, STALLED, SETTLED, LOOPED = 200, 5_000, 20_000, 100_000, 100
 RULES = "rules: [{name: look, match: {ext: wav}, steps: [info]}]"
 LEAVING = "no_match: leave\nrules: [{match: {ext: wav}}]"
 
@@ -41,11 +42,18 @@ LEAVING = "no_match: leave\nrules: [{match: {ext: wav}}]"
 def main() -> None:
     """Run what was asked for, or everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--files", type=int, default=SETTLED, help="of the backlog")
-    benches = {"drop": drop, "stalled": stalled, "rescan": rescan, "backlog": backlog}
+    parser.add_argument("--files", type=int, help="of the backlog, or of those delivered")
+    benches: dict[str, Callable[[Path], None]] = {
+        "drop": drop,
+        "stalled": stalled,
+        "rescan": rescan,
+    }
+    benches["backlog"] = backlog
+    benches["deliver"] = deliver
     parser.add_argument("which", nargs="*", help=", ".join(benches))
     args = parser.parse_args()
-    benches["backlog"] = partial(backlog, files=args.files)
+    benches["backlog"] = partial(backlog, files=args.files or SETTLED)
+    benches["deliver"] = partial(deliver, files=args.files or AT_ONCE)
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     for name in args.which or benches:
         with tempfile.TemporaryDirectory(prefix="audiolla-bench-") as folder:
@@ -254,7 +262,7 @@ class _NoQueue:
 
 
 # -- at the start ----------------------------------------------------------------------------------
-def backlog(folder: Path, *, files: int) -> None:
+def backlog(folder: Path, *, files: int = SETTLED) -> None:
     """Print how long a daemon takes to put what it finds at its start on the queue."""
     from daemon.reader import JobReader
     from daemon.settings import Settings
@@ -286,6 +294,93 @@ def backlog(folder: Path, *, files: int) -> None:
         f"\n{files} files at the start: on the queue, durable, after {taken:.1f} s "
         f"({1e3 * taken / files:.2f} ms each, beside the workers; target 4 s for 100,000)"
     )
+
+
+# -- small sounds, all the way ---------------------------------------------------------------------
+def deliver(folder: Path, *, files: int = AT_ONCE) -> None:
+    """Print what the delivery of each of many small sounds costs."""
+    sound = _wav(48_000, channels=2)
+    print(f"\n{files} sounds of one second, 16-bit stereo, 3 dB down")
+    loop = _loop(folder / "loop", sound, min(files, LOOPED))
+    for name, manifest in (("with manifests", True), ("without", False)):
+        wall, used = _delivered(folder / name, sound, files, manifest=manifest)
+        each, cpu = 1e3 * wall / files, 1e3 * sum(used.values()) / files
+        parts = ", ".join(f"{part} {1e3 * took / files:.2f}" for part, took in used.items())
+        print(
+            f"  {name:15} {wall:7.1f} s, {each:6.2f} ms each, "
+            f"{loop['one'] / each:4.1f} x the loop, {loop['all'] / each:4.1f} x all cores; "
+            f"CPU {cpu:.2f} ms each ({parts}), {loop['cpu'] / cpu:.1f} x less than the loop",
+            flush=True,
+        )
+
+
+def _loop(folder: Path, sound: bytes, files: int) -> dict[str, float]:
+    """Milliseconds a file of FFmpeg in a shell loop, and of one for each core; CPU of the loop."""
+    folder.mkdir()
+    (folder / "out").mkdir()
+    for number in range(files):
+        (folder / f"{number}.wav").write_bytes(sound)
+    convert = "ffmpeg -nostdin -y -v error -i {} -af volume=-3dB out/{}"
+    one = f"for f in *.wav; do {convert.format(*2 * [chr(34) + '$f' + chr(34)])}; done"
+    cores = os.cpu_count() or 1
+    every = f"ls *.wav | xargs -P {cores} -I{{}} {convert}"
+    took: dict[str, float] = {}
+    for name, script in (("one", one), ("all", every)):
+        before, start = os.times(), time.perf_counter()
+        subprocess.run(["sh", "-c", script], cwd=folder, check=True)
+        took[name] = 1e3 * (time.perf_counter() - start) / files
+        after = os.times()
+        used = after.children_user + after.children_system
+        used -= before.children_user + before.children_system
+        took.setdefault("cpu", 1e3 * used / files)
+    print(
+        f"  FFmpeg, {files} of them: a shell loop {took['one']:.1f} ms each, "
+        f"{cores} at a time {took['all']:.1f} ms each; CPU {took['cpu']:.1f} ms each"
+    )
+    return took
+
+
+def _delivered(
+    folder: Path, sound: bytes, files: int, *, manifest: bool
+) -> tuple[float, dict[str, float]]:
+    """Seconds from the first drop to the last original in `done`, and CPU seconds by process."""
+    from daemon.settings import Settings
+
+    settings = Settings(data_dir=folder / "data")
+    inbox, ready = settings.folders / "inbox", folder / "ready"
+    inbox.mkdir(parents=True)
+    ready.mkdir()
+    step = "transform: {operations: [{op: gain, params: {db: -3}}]}"
+    rule = f"{{name: down, manifest: {str(manifest).lower()}, steps: [{step}]}}"
+    (inbox / "rules.yaml").write_text(f"rules: [{rule}]")
+    for number in range(files + 50):
+        (ready / f"{number}.wav").write_bytes(sound)
+    daemon = _daemon(settings.data_dir)
+    try:
+        pause, done = threading.Event(), inbox / "done"
+
+        def put_away(wanted: int) -> None:
+            end = time.monotonic() + 1800
+            while not done.is_dir() or len(os.listdir(done)) < wanted:
+                if time.monotonic() > end:
+                    raise SystemExit(f"{len(os.listdir(done))} of {wanted} after half an hour")
+                pause.wait(0.05)
+
+        for number in range(50):  # until the workers are warm
+            os.rename(ready / f"{number}.wav", inbox / f"{number}.wav")
+        put_away(50)
+        before, start = _cpu_seconds(daemon.pid), time.perf_counter()
+        for number in range(50, files + 50):
+            os.rename(ready / f"{number}.wav", inbox / f"{number}.wav")
+        put_away(files + 50)
+        wall, after = time.perf_counter() - start, _cpu_seconds(daemon.pid)
+        outs = [entry.stat().st_size for entry in os.scandir(inbox / "out")]
+        if len(outs) != files + 50 or min(outs) < len(sound) - 100:
+            raise SystemExit(f"{len(outs)} outputs, the smallest has {min(outs)} bytes")
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(60)
+    return wall, {name: after[name] - before[name] for name in after}
 
 
 # -- (e) looking again -----------------------------------------------------------------------------
@@ -327,9 +422,10 @@ def rescan(folder: Path) -> None:
     print(json.dumps({"unchanged_ms": 1e3 * unchanged, "net_ms": 1e3 * net, "peer_ms": 1e3 * peer}))
 
 
-def _wav(frames: int = 4800) -> bytes:
-    data = bytes(2 * frames)
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 48000, 96000, 2, 16)
+def _wav(frames: int = 4800, channels: int = 1) -> bytes:
+    data = bytes(range(1, 101)) * (2 * frames * channels // 100)
+    rate, block = 48000, 2 * channels
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * block, block, 16)
     chunk = struct.pack("<4sI", b"data", len(data)) + data
     return b"RIFF" + struct.pack("<I", 4 + len(form) + len(chunk)) + b"WAVE" + form + chunk
 

@@ -72,7 +72,7 @@ def create_app(
         BrokenPlugin: an operation outside this package cannot be loaded.
     """
     keys = keys or Keys(settings.auth_token)
-    app: App = falcon.App(middleware=[RequestIds(), Guard(keys)])
+    app: App = falcon.App(middleware=[RequestIds(), Guard(keys, settings.allowed_hosts)])
     errors.install(app)
     routes = all_routes(service, door or Door(service, settings))
     for path, resource in _resources(routes).items():

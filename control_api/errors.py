@@ -36,6 +36,7 @@ STATUS: dict[type[AudiollaError], int] = {
     errors.UnknownEngine: 404,
     errors.Cancelled: 409,
     errors.TooLarge: 413,
+    errors.BudgetExceeded: 413,
     errors.UnknownFormat: 415,
     errors.MistypedParameter: 422,
     errors.WeightsMissing: 503,

@@ -333,6 +333,13 @@ def _other(route: Route, parts: _Components) -> dict[str, Any]:
         content["text/event-stream"] = {"type": "string"}
     if shape.reply is bytes:
         content = {shape.media: {"type": "string", "format": "binary"}}
+    if shape.or_json:
+        content[_JSON] = {}
+    errors = _errors(shape.errors)
+    if shape.streams:
+        # Told in the protocol's words where it got that far.
+        either = {"anyOf": [parts.typed(shapes.Problem), parts.typed(shape.reply)]}
+        errors |= {s: _reply(_TITLES[int(s)], {_JSON: either}) for s in map(str, shape.errors)}
     told = _described(route, "") | {
         "parameters": parameters,
         "responses": {
@@ -340,7 +347,7 @@ def _other(route: Route, parts: _Components) -> dict[str, Any]:
             **({"202": _reply("Taken; there is no answer.", {})} if shape.silent else {}),
             **({"206": _reply("The part that was asked for.", content)} if shape.parts else {}),
             **({"304": _reply("You have it.", {})} if shape.parts else {}),
-            **_errors(shape.errors),
+            **errors,
         },
     }
     if shape.body is not None:

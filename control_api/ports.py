@@ -388,6 +388,14 @@ class ApiSettings(Protocol):
         """Cap on one upload."""
 
     @property
+    def upload_inflight(self) -> int:
+        """Cap on all bodies that are on their way at once, in bytes."""
+
+    @property
+    def allowed_hosts(self) -> Sequence[str]:
+        """Names that the server is reached under, beside its addresses."""
+
+    @property
     def mcp_tools(self) -> Literal["full", "compact"]:
         """Which tools agents see."""
 

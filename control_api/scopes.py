@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -29,6 +29,8 @@ class NamedToken:
     #: Unix seconds.
     created: float
     expires: float | None = None
+    #: What each job may use up that is asked for with it (`rules.budgets.Budget`).
+    limits: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Holder:
 
     name: str
     scopes: frozenset[Scope]
+    limits: Mapping[str, float] | None = None
 
     def may(self, scope: Scope) -> bool:
         """True when a route that needs `scope` may be used."""
@@ -90,5 +93,5 @@ class Keys:
         for token in named or ():
             valid = token.expires is None or token.expires > self._now()
             if hmac.compare_digest(sent, token.sha256) and valid:
-                found = Holder(token.name, frozenset(token.scopes))
+                found = Holder(token.name, frozenset(token.scopes), token.limits)
         return found if scheme.lower() == "bearer" else None

@@ -8,10 +8,12 @@ waitress' internals; `tests/control_api/test_server.py` has a test per line.
 
 from __future__ import annotations
 
+import resource
 import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ from control_api import uploads
 from control_api.bodies import FormBody, Sink, Spool
 from control_api.forms import MAX_TEXT
 from control_api.guard import OPEN_PATHS
+from control_api.hosts import is_foreign
 from control_api.mcp.door import MCP_PATH, body_limit
 from control_api.scopes import Keys
 from control_api.wire import to_json
@@ -38,6 +41,10 @@ if TYPE_CHECKING:
 
 THREADS = 88
 """Most of them wait and cost nothing; `rest.MAX_WAITING` and `events.MAX_STREAMS` leave some."""
+CONNECTIONS = 4000
+"""Those that say nothing are closed after `_IDLE_SECONDS`; until then they must not be all."""
+_IDLE_SECONDS = 30
+_FILES = 500  # descriptors that the rest of the process may want
 _RECEIVE = 1 << 17  # bytes that are read from a connection at once
 _LEAST_FREE = 1 << 28  # bytes of disk that bodies on their way leave to the queue and the results
 _HEADER_SECONDS = 10.0
@@ -52,6 +59,11 @@ class _Unauthorized(Error):  # type: ignore[misc]  # waitress has no types
     def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
         status, headers, body = super().to_response(ident)
         return status, [*headers, ("WWW-Authenticate", "Bearer")], body
+
+
+class _Forbidden(Error):  # type: ignore[misc]  # waitress has no types
+    code = 403
+    reason = "Forbidden"
 
 
 class _Busy(Error):  # type: ignore[misc]  # waitress has no types
@@ -127,6 +139,11 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
         if not limits.may_enter(self):
             self._deny(_Unauthorized("this server needs its token: Authorization: Bearer <token>"))
             return
+        origin = self.headers.get("ORIGIN")
+        foreign = origin is not None and is_foreign(origin, self.headers.get("HOST", ""))
+        if foreign and self.path not in OPEN_PATHS:
+            self._deny(_Forbidden(f"requests from {origin[:200]!r} are not taken"))
+            return
         self.body_limit = limits.body_limit(self)
         if self.content_length > self.body_limit:
             self._deny(RequestEntityTooLarge(_too_large(self.body_limit)))
@@ -134,6 +151,10 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
         charge = self.content_length or (self.body_limit if self.chunked else 0)
         if charge and self._channel.in_flight() + charge > limits.room():
             self._deny(_Busy("too many uploads at once for the disk; try again"))
+            return
+        announced = self._channel.announced() if charge else 0
+        if announced and announced + charge > limits.inflight:
+            self._deny(_Busy("too many uploads at once (AUDIOLLA_UPLOAD_INFLIGHT); try again"))
             return
         self.charge = charge
         if self.body_rcv is not None:
@@ -177,11 +198,16 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def in_flight(self) -> int:
         """Bytes that all connections have announced and not sent yet."""
-        return sum(
-            request.charge - request.body_bytes_received
-            for channel in list(self.server.active_channels.values())
-            if (request := channel.request) is not None and request.charge
-        )
+        return sum(one.charge - one.body_bytes_received for one in self._arriving())
+
+    def announced(self) -> int:
+        """Bytes of all bodies that are on their way: what of them has arrived lies on the disk."""
+        return sum(one.charge for one in self._arriving())
+
+    def _arriving(self) -> Iterator[_Parser]:
+        for channel in list(self.server.active_channels.values()):
+            if channel.request is not None and channel.request.charge:
+                yield channel.request
 
     def handle_close(self) -> None:
         """Forget what has arrived of a body that will never be whole."""
@@ -204,6 +230,7 @@ class _Limits:
         self.form = 2 * settings.max_upload_bytes + 2 * MAX_TEXT  # may hold two sounds
         self.text = 2 * MAX_TEXT
         self.mcp = body_limit(settings.mcp_inline_bytes)
+        self.inflight = settings.upload_inflight
 
     def may_enter(self, request: _Parser) -> bool:
         if request.path in OPEN_PATHS or request.command == "OPTIONS":
@@ -266,9 +293,9 @@ class Server:
             host=host,
             port=port,
             threads=THREADS,
-            connection_limit=1000,
+            connection_limit=CONNECTIONS,
             asyncore_use_poll=True,
-            channel_timeout=30,
+            channel_timeout=_IDLE_SECONDS,
             recv_bytes=_RECEIVE,
             cleanup_interval=1,
             # Read on while a request is worked on: so a client that hangs up is noticed, and
@@ -280,6 +307,7 @@ class Server:
             expose_tracebacks=False,
             ident=None,
         )
+        _allow_files(CONNECTIONS + _FILES)
         self._map: dict[int, Any] = {}
         self._dispatcher = ThreadedTaskDispatcher()
         self._stopping = threading.Event()
@@ -357,6 +385,14 @@ def serve(
         spool.mkdir(parents=True)
         tempfile.tempdir = str(spool)  # for long answers; waitress has no option for it
     return Server(app, settings, host, port, keys, spool, partial)
+
+
+def _allow_files(wanted: int) -> None:
+    """Have as many descriptors as connections need, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(most, soft), hard))
 
 
 def _too_large(limit: int) -> str:

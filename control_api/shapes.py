@@ -52,6 +52,8 @@ class Shape:
     silent: bool = False
     #: Gives parts, and nothing to who has it.
     parts: bool = False
+    #: Of `bytes`: where there is no file, the answer is JSON.
+    or_json: bool = False
 
 
 class Problem(TypedDict):
@@ -503,7 +505,9 @@ SHAPES: Mapping[str, Shape] = {
     "GET /readyz": Shape(Readiness),
     "GET /metrics": Shape(bytes, media="text/plain"),
     "GET /v1/jobs/{job_id}": Shape(JobObject, errors=(404,)),
-    "GET /v1/jobs/{job_id}/result": Shape(bytes, errors=(*_OF_A_JOB, 416), parts=True),
+    "GET /v1/jobs/{job_id}/result": Shape(
+        bytes, errors=(*_OF_A_JOB, 416), parts=True, or_json=True
+    ),
     "DELETE /v1/jobs/{job_id}": Shape(RemovedJob, errors=(404,)),
     "POST /v1/jobs/{job_id}/retry": Shape(Submission, status=202, errors=(404, 409)),
     "POST /v1/jobs/{job_id}/undo": Shape(_ANY, errors=(409,)),

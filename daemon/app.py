@@ -35,7 +35,7 @@ def serve(settings: Settings) -> int:
         BrokenPlugin: an installed operation cannot be loaded.
     """
     check_sandbox(settings)
-    logs.configure(settings.log_level, "main")
+    logs.configure(settings, "main")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # The workers' imports would take both cores away from those of the API.
     dispatcher = DispatcherProcess(settings, head_start=_HEAD_START)

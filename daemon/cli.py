@@ -40,7 +40,10 @@ COMMANDS: Mapping[str, str] = {
     "presets": "List presets, or show the steps of one.",
     "models": "List, fetch or verify the weights of the neural engines.",
     "token": "Create, list or revoke the named tokens of the API.",
+    "backup": "Copy database, rules, presets, schedules, tokens and journal into one file.",
+    "restore": "Put a backup in the place of what is there, which is set aside.",
     "settings": "Show every setting, its value and where it comes from.",
+    "support-bundle": "Collect what a bug report needs, without sounds and secrets.",
     "doctor": "Say what is installed, missing or wrong, and how to mend it.",
 }
 
@@ -70,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     chosen = next((a for a in arguments if not a.startswith("-")), "")
-    module = import_module(f"daemon.commands.{chosen}") if chosen in COMMANDS else None
+    name = chosen.replace("-", "_")
+    module = import_module(f"daemon.commands.{name}") if chosen in COMMANDS else None
     parser = build_parser(chosen, module, arguments)
     args = parser.parse_args(arguments)
     if module is None:

@@ -141,6 +141,8 @@ class Drafts:
         self._access = access or Access()
         self._waiting = waiting
         self._drafts: list[Draft] = []
+        #: The intent is durable: from here on the parts belong to whichever attempt publishes it.
+        self._promised = False
 
     def into(self, folder: Path, *, replace: bool, access: Access | None = None) -> Drafts:
         """More of the same job's files, in another folder."""
@@ -161,7 +163,7 @@ class Drafts:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
+        if kind is not None and not self._promised:
             for draft in self._everything:
                 draft.part.unlink(missing_ok=True)
 
@@ -269,7 +271,10 @@ class Drafts:
             if not all_placements:
                 return result
             intent = Intent(placements=all_placements, result=result)
-            taken = set(context.intend(intent)) or set(publish(intent))
+            taken = set(context.intend(intent))
+            if not taken:
+                self._promised = True
+                taken = set(publish(intent))
             if not taken:
                 return result
             placements = [

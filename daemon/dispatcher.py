@@ -12,22 +12,22 @@ ends. SIGTERM drains, a second one ends at once.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import random
 import selectors
 import signal
 import socket
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TextIO
+from typing import Any
 
 import orjson
 
+from daemon import log as logs
 from daemon import wire
+from daemon.budgets import INTERVAL, Budgets
 from daemon.clock import Clock, SystemClock
 from daemon.desk import Client, Desk
 from daemon.faults import Fault, UnusableDatabase
@@ -37,9 +37,10 @@ from daemon.lanes import Lanes, Worker
 from daemon.litter import Litter
 from daemon.queue import Policy, Queue
 from daemon.reserve import Reserve
+from daemon.safekeeping import lock
+from daemon.safekeeping.opening import open_store
 from daemon.settings import Settings
 from daemon.spawn import read_settings
-from daemon.store import Store
 from daemon.timers import Timers
 from daemon.wire import Channel, Closed
 
@@ -55,7 +56,6 @@ _STUCK = 0.25
 _SAVE_PROGRESS = 2.0
 _RESTORE_RESERVE = 5.0
 _LONGEST_SLEEP = 60.0  # the wall clock may jump, so delayed jobs are looked at now and then
-_LOCK_PATIENCE = 3.0
 _KINDS_REMEMBERED = 1000
 #: Workers that were started for a job's places, and cannot go there either, until it is failed.
 _MOST_TURNS = 3
@@ -95,10 +95,9 @@ class Dispatcher:
         self._clock = clock
         self._prefetch = prefetch
         self._on_warm = on_warm
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(settings)
+        self._lock = lock.hold(settings)
         self._reserve = Reserve(settings.data_dir / "reserve")
-        self._store = Store(settings.database, when_full=self._disk_full)
+        self._store = open_store(settings, clock, when_full=self._disk_full)
         policy = Policy(
             max_deaths=settings.job_max_deaths,
             retry_base=settings.job_retry_delay,
@@ -134,6 +133,10 @@ class Dispatcher:
         self._slow: set[Channel] = set()
         #: How often jobs were given back because of where they are.
         self._outside: dict[str, int] = {}
+        self._budgets = Budgets(settings)
+        self._looking = False
+        #: Workers that were ended because of the job that they ran, and why.
+        self._over: dict[Worker, tuple[str, Fault]] = {}
         self._saving = False
         self._draining = False
         self._ended = False
@@ -185,6 +188,7 @@ class Dispatcher:
                 for held in jobs:
                     held.delivered = False
             self._watch_pocket(worker)
+            self._look_at_budgets_later()
         replies, self._replies = self._replies, []
         for worker, message in replies:
             worker.channel.send(message)
@@ -413,7 +417,9 @@ class Dispatcher:
             case "failed" | "handover" if unwanted:
                 queue.end_cancelled(held, "cancelled while it ran")
             case "failed":
-                queue.fail(held, Fault(**message["fault"]))
+                fault = Fault(**message["fault"])
+                log.info("%s: %s", fault.kind, fault.detail, extra={"job": held.id})
+                queue.fail(held, fault)
             case "handover":
                 queue.hand_over(
                     held,
@@ -463,8 +469,16 @@ class Dispatcher:
         worker.pocket.clear()
         if waiting and waiting[0].delivered:
             begun = waiting.pop(0)
-        if begun is not None:
-            log.warning("%s ended with %s while it ran job %s", worker.label, how, begun.id)
+        guilty, fault = self._over.pop(worker, ("", None))
+        unwanted = begun is not None and begun.cancel_requested and begun.intent is None
+        if begun is not None and fault is not None and begun.id == guilty and not unwanted:
+            self._queue.fail(begun, fault)
+        elif begun is not None:
+            log.warning(
+                "%s ended with %s while it ran job %s",
+                *(worker.label, how, begun.id),
+                extra={"job": begun.id},
+            )
             self._queue.lost(begun, how, worker.words.last())
         for held in waiting:
             self._untouched(held, f"put back: {worker.label} ended before it began")
@@ -487,6 +501,30 @@ class Dispatcher:
         if still and held.intent is None:
             log.warning("%s does not let go of the cancelled job %s", worker.label, held.id)
             self._lanes.kill(worker)
+
+    def _look_at_budgets_later(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._timers.after(INTERVAL, self._look_at_budgets)
+
+    def _look_at_budgets(self) -> None:
+        """End the workers whose jobs are over their budgets."""
+        self._looking = False
+        now = self._clock.monotonic()
+        running: set[tuple[str, int]] = set()
+        for worker in self._lanes:
+            if not worker.pocket or worker in self._over:
+                continue
+            held = worker.pocket[0]
+            running.add((held.id, held.attempt))
+            fault = self._budgets.broken(held, worker.process.pid, now)
+            if fault is not None:
+                log.warning("%s is ended: %s", worker.label, fault.detail, extra={"job": held.id})
+                self._over[worker] = held.id, fault
+                self._lanes.kill(worker)
+        self._budgets.keep(running)
+        if any(worker.pocket for worker in self._lanes):
+            self._look_at_budgets_later()
 
     # -- now and then ------------------------------------------------------------------------
     def _save_progress_later(self) -> None:
@@ -606,28 +644,6 @@ def _nothing() -> None:
     """Say nothing."""
 
 
-def _lock(settings: Settings) -> TextIO:
-    """Make sure that this is the data directory's only dispatcher.
-
-    Raises:
-        UnusableDatabase: another one runs.
-    """
-    path = settings.data_dir / "dispatcher.lock"
-    file = path.open("a+")
-    clock = SystemClock()
-    give_up = clock.monotonic() + _LOCK_PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            # One that was killed a moment ago may still hold it.
-            if clock.monotonic() > give_up:
-                raise UnusableDatabase(f"{settings.data_dir} is in use by another daemon") from None
-            threading.Event().wait(0.02)
-        else:
-            return file
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the process."""
     parser = argparse.ArgumentParser(prog="daemon.dispatcher")
@@ -640,9 +656,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     settings = read_settings(given.settings)
     control = socket.socket(fileno=given.control)
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(settings, "dispatcher")
     wake, woken = socket.socketpair()
     for end in (wake, woken):
         end.setblocking(False)

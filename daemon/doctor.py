@@ -390,7 +390,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
                 "database",
                 "problem",
                 f"{settings.database}: {answer}",
-                "stop the daemon, keep a copy of the file, and restore a backup",
+                "start the daemon again, which sets the file aside and rebuilds it, or stop it and "
+                "restore a backup: audiolla restore FILE",
             )
             return
         state = f"{settings.database}, {settings.database.stat().st_size / 1e6:.1f} MB, whole"

@@ -18,6 +18,10 @@ class UnusableDatabase(Exception):
     """The database was written by a newer program, is damaged, or is in use."""
 
 
+class DamagedDatabase(UnusableDatabase):
+    """The database cannot be read as a whole any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """An error as it travels from a worker into the job's record."""

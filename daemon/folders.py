@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from daemon.client import News
 from daemon.clock import Clock, SystemClock
@@ -27,6 +28,9 @@ from rules.model import FolderRules
 from rules.written import Problem, RulesBroken
 
 log = logging.getLogger(__name__)
+
+_BROKEN_SECONDS: Final = 30.0
+"""After which a broken rule file is read again, even if it looks unchanged."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class FolderManager:
         self._broken: dict[RuleFile, tuple[Problem, ...]] = {}
         #: Until when each folder was told to let go what it holds back.
         self._released: dict[str, float] = {}
-        self._next_reload = float("-inf")
+        self._next_reload = self._next_try = float("-inf")
         self._status = FoldersStatus((), ())
         # Held during a turn, and by those who change something between two.
         self._lock = threading.Lock()
@@ -281,6 +285,12 @@ class FolderManager:
     # -- rule files ------------------------------------------------------------------------------
     def _reload(self) -> None:
         """Adopt what has changed on disk; a broken file leaves the older rules in force."""
+        # What was wrong may lie outside of the file: a disk that did not answer, a sound that a
+        # step names and that is there meanwhile.
+        now = self._clock.monotonic()
+        again = now >= self._next_try
+        if again:
+            self._next_try = now + _BROKEN_SECONDS
         stamps = find_rule_files(self._settings)
         for file in [f for f in self._stamps if f not in stamps]:
             known = self._folders.get(file)
@@ -297,7 +307,7 @@ class FolderManager:
         presets = stamp_of_all(preset_files(self._settings))
         for file, own in stamps.items():
             stamp = (own, *presets, *stamp_of_all(self._includes.get(file, ())))
-            if self._stamps.get(file) != stamp:
+            if self._stamps.get(file) != stamp or (again and file in self._broken):
                 known = self._folders.get(file)
                 if known is not None and known.away:
                     continue  # whatever lies there now is about another disk

@@ -404,6 +404,10 @@ class HotFolder:
                     raise
             if self._together is not None and open_:
                 self._together.turn()
+        except OSError:
+            # What the disk did not let us look at again lies in `processing`, and is found there.
+            self._recovered = False
+            raise
         finally:
             self._commit()
 
@@ -516,10 +520,12 @@ class HotFolder:
 
     def new_job(self, job: str, name: str, size: int, planned: Plan) -> NewJob:
         """The job for what was planned; `size` is that of all its files."""
-        rules = self._rules
+        rules, order = self._rules, planned.order
+        if rules.budget.limits():
+            order = order.model_copy(update={"budget": rules.budget})
         return NewJob(
             id=job,
-            order=planned.order.model_dump_json(exclude_defaults=True),
+            order=order.model_dump_json(exclude_defaults=True),
             source="folder",
             endpoint=f"{rules.name}/{planned.rule}" if planned.rule else rules.name,
             input_name=printable(name),
@@ -672,6 +678,8 @@ class HotFolder:
             homes = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
         states = self._ledger.known(homes)
         for job in homes:
+            if job in self._in_hand:
+                continue
             rels = _files_of(processing / job)
             if not rels:
                 _remove_empty_tree(processing / job)

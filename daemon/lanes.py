@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from daemon.faults import signal_name
 from daemon.held import Held
 from daemon.jobs import LANES, QueueLane
-from daemon.settings import Settings
+from daemon.log import pass_on
+from daemon.settings import SECRET, Settings
 from daemon.spawn import handed, handed_text, without_secrets
 from daemon.wire import Channel
 
@@ -54,6 +55,8 @@ class Words:
     def __init__(self, fd: int, label: str) -> None:
         os.set_blocking(fd, False)
         self.fd = fd
+        #: The job that it works on, if any.
+        self.job: Callable[[], str | None] = lambda: None
         self._label = label
         self._kept = bytearray()
         self._open = True
@@ -81,7 +84,7 @@ class Words:
 
     def _keep(self, data: bytes) -> None:
         for line in data.decode(errors="replace").splitlines():
-            log.info("%s: %s", self._label, line)
+            pass_on(line, self._label, self.job())
         self._kept += data
         del self._kept[:-_STDERR_KEPT]
 
@@ -155,7 +158,7 @@ class Lanes:
         """
         # Workers open what strangers send; tokens are none of their business.
         self._settings = settings.model_copy(
-            update={"auth_token": "", "huggingface_token": "", "webhook_secret": []}
+            update={name: [] if name == "webhook_secret" else "" for name in SECRET}
         )
         self._run = run
         self._later = later
@@ -240,6 +243,7 @@ class Lanes:
         words = Words(hear, f"{name} ({process.pid})")
         worker = Worker(name, lane, process, Channel(ours), words)
         worker.roots = self._roots
+        words.job = lambda: worker.pocket[0].id if worker.pocket else None
         self._workers[lane].append(worker)
         self._started(worker)
 

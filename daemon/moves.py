@@ -7,14 +7,18 @@ folder, and only then remove the source.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import filecmp
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Collection
 from pathlib import Path
+from typing import BinaryIO
 
 from rules.names import numbered
 
@@ -183,18 +187,44 @@ def _is_copy(source: Path, before: os.stat_result, target: Path) -> bool:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file so that its name never bears half of it; replaces an older one."""
-    part = path.with_name(f".audiolla-{os.getpid()}-{os.urandom(4).hex()}.part")
-    try:
-        with part.open("xb") as file:
+    """Write a small file so that its name never bears half of it; replaces an older one.
+
+    The part's name follows from the file's: what a crash left is taken over by whoever writes the
+    file again. A lock keeps two writers apart; a dead one's is gone with it.
+    """
+    name = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    part = path.with_name(f".audiolla-write-{name}.part")
+    with _locked(part) as file:
+        try:
+            file.truncate(0)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     fsync_folder(path.parent)
+
+
+def _locked(part: Path) -> BinaryIO:
+    """Open a part that nobody else writes."""
+    while True:
+        file = part.open("ab")
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks has one writer
+                fcntl.flock(file, fcntl.LOCK_EX)
+            there = os.stat(part)
+        except FileNotFoundError:
+            pass  # whoever had the lock has given the part its name
+        except BaseException:
+            file.close()
+            raise
+        else:
+            mine = os.fstat(file.fileno())
+            if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino):
+                return file
+        file.close()
 
 
 def fsync_file(path: Path) -> None:

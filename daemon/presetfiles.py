@@ -6,16 +6,17 @@ import contextlib
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from daemon.settings import Settings
-from daemon.trusted import read_trusted
+from daemon.trusted import permissions_of, reader
 from rules.presets import Preset, faults, first_of_each_name, load_preset, shipped
 from rules.written import RulesBroken
 
 log = logging.getLogger(__name__)
 
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, ...]
 
 
 class PresetShelf:
@@ -27,6 +28,7 @@ class PresetShelf:
 
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.presets
+        self._read_file = reader(settings)
         self._lock = threading.Lock()
         self._read: dict[Path, tuple[_Stamp, Preset | None]] = {}
 
@@ -52,14 +54,15 @@ class PresetShelf:
                 path = self._folder / name
                 with contextlib.suppress(FileNotFoundError):  # deleted while we looked
                     told = path.lstat()
-                    found[path] = (told.st_ino, told.st_size, told.st_mtime_ns)
+                    stamp = told.st_ino, told.st_size, told.st_mtime_ns
+                    found[path] = (*stamp, *permissions_of(path))
         return found
 
     def _entry(self, path: Path, stamp: _Stamp) -> tuple[_Stamp, Preset | None]:
         known = self._read.get(path)
         if known is not None and known[0] == stamp:
             return known
-        return stamp, _load(path)
+        return stamp, _load(path, self._read_file)
 
 
 def preset_files(settings: Settings) -> list[Path]:
@@ -71,9 +74,9 @@ def preset_files(settings: Settings) -> list[Path]:
     return [settings.presets / name for name in names if name.endswith((".yaml", ".yml"))]
 
 
-def _load(path: Path) -> Preset | None:
+def _load(path: Path, read: Callable[[Path], bytes]) -> Preset | None:
     try:
-        preset = load_preset(read_trusted(path), path)
+        preset = load_preset(read(path), path)
     except RulesBroken as broken:
         log.warning("preset skipped: %s", "; ".join(str(p) for p in broken.problems))
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import select
 import signal
 import socket
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Sequence
 
 from daemon.faults import UnusableDatabase, signal_name
+from daemon.secrets import without_secrets
 from daemon.settings import Settings
 from daemon.spawn import handed
 
@@ -129,6 +131,7 @@ class DispatcherProcess:
                 [*command, "--head-start", str(self._head_start), *self._options],
                 pass_fds=(settings, theirs.fileno()),
                 stdin=subprocess.DEVNULL,
+                env=without_secrets(os.environ),
                 # Ctrl-C is for the parent, which drains.
                 start_new_session=True,
             )
@@ -140,8 +143,11 @@ class DispatcherProcess:
     def _listen(self, control: socket.socket) -> None:
         """Hear what it says until it ends."""
         said = b""
+        # Not `select`, which knows no descriptor above 1023: connections may have those.
+        ready = select.poll()
+        ready.register(control, select.POLLIN)
         while True:
-            select.select([control], [], [])
+            ready.poll()
             try:
                 data = control.recv(4096)
             except OSError:

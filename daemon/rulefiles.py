@@ -9,7 +9,7 @@ from pathlib import Path
 
 from daemon.presetfiles import PresetShelf
 from daemon.settings import Settings
-from daemon.trusted import read_trusted
+from daemon.trusted import permissions_of, reader
 from rules.load import Surroundings, load_rules
 from rules.model import FolderRules
 from rules.written import Problem, RulesBroken
@@ -35,7 +35,7 @@ class RuleFile:
         return self.path.with_name(f"{self.path.stem}.error.txt")
 
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, ...]
 
 
 def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
@@ -52,9 +52,10 @@ def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
     for file in found:
         try:
             told = file.path.lstat()
+            permissions = permissions_of(file.path)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        stamps[file] = (told.st_ino, told.st_size, told.st_mtime_ns)
+        stamps[file] = (told.st_ino, told.st_size, told.st_mtime_ns, *permissions)
     return stamps
 
 
@@ -98,7 +99,7 @@ def read_rules(file: RuleFile, settings: Settings) -> FolderRules:
     Raises:
         RulesBroken: it cannot be used; says all that is wrong with it.
     """
-    presets = PresetShelf(settings)
+    presets, read = PresetShelf(settings), reader(settings)
     around = Surroundings(
         file.folder,
         settings.folders,
@@ -111,10 +112,10 @@ def read_rules(file: RuleFile, settings: Settings) -> FolderRules:
         if settings.smtp_host
         else "AUDIOLLA_SMTP_HOST is not set, so nothing can be sent",
         shared=(settings.rules,),
-        read=read_trusted,
+        read=read,
     )
     try:
-        text = read_trusted(file.path)
+        text = read(file.path)
     except OSError as wrong:
         raise RulesBroken([Problem(file.path, wrong.strerror or str(wrong))]) from None
     return load_rules(text, file.path, around)

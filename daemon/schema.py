@@ -292,3 +292,10 @@ def revision(connection: sa.Connection) -> str | None:
 def disk_is_full(wrong: Exception) -> bool:
     """True when the driver's error is for want of room, so that the statement may succeed later."""
     return getattr(wrong, "sqlite_errorname", "") == "SQLITE_FULL"
+
+
+def is_damage(wrong: BaseException) -> bool:
+    """True when the driver's error says that the file itself is not as it was written."""
+    told = getattr(wrong, "orig", None) or wrong
+    name = str(getattr(told, "sqlite_errorname", None) or "")
+    return name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))

@@ -7,6 +7,7 @@ goes with the job.
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import threading
@@ -23,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
+from control_api.asking import ASKING
 from control_api.errors import WrongState
 from control_api.ports import (
     EngineState,
@@ -65,6 +67,7 @@ from daemon.outbox import Webhook as QueuedWebhook
 from daemon.presetfiles import PresetShelf
 from daemon.reader import JobReader
 from daemon.resumable import Resumable
+from daemon.safekeeping.opening import reports
 from daemon.schedules.service import ScheduleService
 from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
@@ -76,12 +79,15 @@ from handlers.engines.registry import find_engine
 from handlers.engines.shelf import raise_unready, unready
 from handlers.errors import BadParameter, StorageFailed, TransferFailed, UnreadableInput
 from handlers.registry import find
+from rules.budgets import budget_of
 from rules.orders import Delivery, Order, Remote, SoundRef, path_from_text, path_to_text
 from rules.presets import Preset
 
 if TYPE_CHECKING:
     from daemon.folders import FolderManager
     from handlers.engines.declare import Lane
+
+log = logging.getLogger(__name__)
 
 _LOOK = 0.5
 """Seconds between two looks at whether a waiting client has hung up."""
@@ -229,6 +235,10 @@ class QueueService:
 
     def _submitted(self, submission: Submission, known: dict[str, Any] | None) -> str:
         order = submission.order
+        holder = ASKING.get().holder
+        limits = budget_of(holder.limits) if holder is not None else None
+        if limits is not None:
+            order = order.model_copy(update={"budget": limits})
         sounds = list(sounds_of(order))
         lane = find(order.steps[0].op).lane_for(order.steps[0].params)
         errands = _errands(order, sounds, lane, patient=submission.background)
@@ -253,6 +263,7 @@ class QueueService:
             (submitted,) = self._client.submit([new])
         except QueueUnavailable as wrong:
             raise StorageFailed(str(wrong)) from wrong
+        log.info("%s is asked for", submission.endpoint, extra={"job": submitted.id})
         return submitted.id
 
     def wait(self, job_id: str, gone: Callable[[], bool], seconds: float | None = None) -> Job:
@@ -513,6 +524,10 @@ class QueueService:
         notes += self.schedules.problems()
         sandbox, lacks = reached(stats["workers"])
         notes += [f"sandbox: {lack}" for lack in lacks]
+        notes += [
+            f"the database was damaged and is rebuilt; read {report}, then take its folder away"
+            for report in reports(self._settings)
+        ]
         oldest = self._reader.oldest_pending()
         return Vitals(
             problems=problems,

@@ -28,6 +28,7 @@ from pydantic import (
 
 from daemon.urls import Mode, check_pattern
 from handlers.units import Unit
+from rules.budgets import FIGURES, Budget
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -165,12 +166,46 @@ class Settings(BaseModel):
     job_max_deaths: int = _setting(
         2, "Worker processes that a job may kill before it is failed.", ge=1
     )
+    job_max_wall: Duration = _setting(
+        21_600.0,
+        "Time that one attempt at a job may take; then it is failed. 0 is no limit, as with the "
+        "three below; folders (`budget`) and tokens may have smaller ones.",
+        ge=0,
+    )
+    job_max_cpu: Duration = _setting(
+        0.0, "Processor time that one attempt at a job may take.", ge=0
+    )
+    job_max_memory: ByteCount = _setting(
+        0, "Resident memory that a worker may have while it runs a job, its models included.", ge=0
+    )
+    job_max_disk: ByteCount = _setting(
+        12 * 2**30,
+        "Room that a job may take in scratch files and in results that are being written.",
+        ge=0,
+    )
     job_retry_delay: Duration = _setting(
         1.0, "Longest wait before the first retry; doubles with each further one.", ge=0
     )
     job_retry_delay_max: Duration = _setting(300.0, "Longest wait before any retry.", ge=0)
     max_upload_bytes: ByteCount = _setting(
         209_715_200, "Cap on uploads, staged results and fetched bodies.", ge=1
+    )
+    upload_inflight: ByteCount = _setting(
+        2 * 2**30,
+        "Cap on all uploads that are on their way at once; further ones are asked to come again "
+        "(503, Retry-After) before they send anything. One alone is always taken.",
+        ge=1,
+    )
+    allowed_hosts: Names = _setting(
+        [],
+        "Names that the API is reached under (as a reverse proxy passes them on), beside addresses "
+        "and names of the home network; others are refused where no token is needed, and with a "
+        "list here in any case.",
+    )
+    trust_shared_folders: bool = _setting(
+        False,
+        "Believe rule files, presets and schedules in folders that others may write to: whoever "
+        "may do so could put a file of their own making in the place of yours.",
     )
     mcp_tools: Literal["full", "compact"] = _setting(
         "full",
@@ -289,6 +324,16 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = _setting(
         "INFO", "Log verbosity.", env="LOG_LEVEL"
     )
+    log_format: Literal["text", "json"] = _setting(
+        "text",
+        "Lines on standard error: text for people, or json, one object per line for programs.",
+    )
+    log_bytes: ByteCount = _setting(
+        4 * 2**20,
+        "The last lines of the log are kept up to this size in <data dir>/log, for bug reports; 0 "
+        "keeps none.",
+        ge=0,
+    )
 
     @field_validator("enabled_engines")
     @classmethod
@@ -368,6 +413,11 @@ class Settings(BaseModel):
         return self.data_dir / "kept.jsonl"
 
     @property
+    def logs(self) -> Path:
+        """The last lines of each process' log."""
+        return self.data_dir / "log"
+
+    @property
     def cache(self) -> Path:
         """Results that are given again for the same question."""
         return self.data_dir / "cache"
@@ -396,6 +446,13 @@ class Settings(BaseModel):
     def presets(self) -> Path:
         """The folder of presets."""
         return self.presets_dir or self.data_dir / "presets"
+
+    @property
+    def budget(self) -> Budget:
+        """What one attempt at any job may use up."""
+        given = (self.job_max_wall, self.job_max_cpu, self.job_max_memory, self.job_max_disk)
+        limits = {name: value for name, value in zip(FIGURES, given, strict=True) if value}
+        return Budget(**limits)
 
     @property
     def worker_count(self) -> int:
@@ -446,7 +503,7 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
                 problems.append(error["msg"].removeprefix("Value error, "))
                 continue
             name = str(error["loc"][0])
-            hidden = "(secret)" if name in _SECRET else repr(error["input"])
+            hidden = "(secret)" if name in SECRET else repr(error["input"])
             problems.append(f"{environment_name(name)} = {hidden}: {error['msg']}")
         raise BadSettings(problems) from None
     if problems:
@@ -454,7 +511,12 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
     return settings
 
 
-_SECRET = frozenset({"auth_token", "huggingface_token", "webhook_secret", "smtp_password"})
+SECRET = frozenset(
+    name
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["secret"]
+)
+"""Names of the settings that nobody is told."""
 
 #: Read by the launcher script before Python starts, not by the daemon.
 _OUTSIDE = frozenset({"AUDIOLLA_PYTHON", "AUDIOLLA_VENV"})

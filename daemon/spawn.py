@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from daemon.settings import Settings
 
+#: Whatever the program that starts us is called upon to know (a cloud's keys, a proxy's password).
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|_KEY$|_KEY_ID$", re.IGNORECASE)
 
 

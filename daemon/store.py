@@ -15,7 +15,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from daemon import schema
-from daemon.faults import UnusableDatabase
+from daemon.faults import DamagedDatabase
 from daemon.held import READY_COLUMNS, Held
 from daemon.jobs import Job, State
 from daemon.migrate import bring_up
@@ -208,10 +208,21 @@ class Store:
                 written again: make room or wait. May raise to give up.
 
         Raises:
-            UnusableDatabase: it is damaged, or newer than this program.
+            DamagedDatabase: it is damaged.
+            UnusableDatabase: it is newer than this program.
         """
         self._when_full = when_full
         self._engine = schema.writer_engine(database)
+        try:
+            self._open(database)
+        except Exception as wrong:
+            self._engine.dispose()
+            if schema.is_damage(wrong):
+                told = getattr(wrong, "orig", None) or wrong
+                raise DamagedDatabase(f"{database} is damaged: {told}") from wrong
+            raise
+
+    def _open(self, database: Path) -> None:
         #: What asks seldom asks through this; what asks often, through the driver's cursor.
         self._connection = self._engine.connect()
         self._driver: Any = self._engine.dialect.loaded_dbapi
@@ -222,7 +233,7 @@ class Store:
         if database.stat().st_size <= _CHECK_UP_TO_BYTES:
             wrong = schema.damage(self._connection)
             if wrong is not None:
-                raise UnusableDatabase(f"{database} is damaged: {wrong}")
+                raise DamagedDatabase(f"{database} is damaged: {wrong}")
         counted = jobs.c.seq, job_events.c.number, webhooks.c.number, firings.c.number
         self._seq, self._number, self._webhook, self._firing = (
             self._connection.scalar(sa.select(sa.func.max(column))) or 0 for column in counted

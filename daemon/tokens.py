@@ -23,6 +23,7 @@ import orjson
 from control_api.scopes import NamedToken, Scope, token_hash
 from daemon.clock import Clock, SystemClock
 from handlers.errors import BadParameter
+from rules.budgets import Budget
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,19 @@ class TokenFile:
         stored = orjson.loads(self._path.read_bytes())
         return [replace(NamedToken(**one), scopes=tuple(one["scopes"])) for one in stored]
 
-    def create(self, name: str, scopes: Sequence[Scope], *, lifetime: float | None = None) -> str:
+    def create(
+        self,
+        name: str,
+        scopes: Sequence[Scope],
+        *,
+        lifetime: float | None = None,
+        budget: Budget | None = None,
+    ) -> str:
         """Make a token. It is shown this once; only its hash is kept.
 
         Args:
             lifetime: seconds after which it is refused; None is never.
+            budget: what each job may use up that is asked for with it.
 
         Raises:
             BadParameter: there is one of this name, or the name is none.
@@ -84,7 +93,9 @@ class TokenFile:
                 raise BadParameter(f"there is a token {name} already; revoke it, or choose a name")
             expires = None if lifetime is None else now + lifetime
             ordered = tuple(dict.fromkeys(scopes))
-            tokens.append(NamedToken(name, token_hash(token.encode()), ordered, now, expires))
+            limits = budget.limits() if budget is not None else {}
+            hashed = token_hash(token.encode())
+            tokens.append(NamedToken(name, hashed, ordered, now, expires, limits or None))
         return token
 
     def revoke(self, name: str) -> bool:

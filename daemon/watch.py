@@ -163,11 +163,11 @@ class _Ears:
                 os.fsencode(folder), self._mask, callback, id(callback)
             )
         except OSError as wrong:
-            if wrong.errno in (errno.ENOSPC, errno.EMFILE):
-                self._events.trouble = f"{wrong.strerror}; beyond it only rescans find files"
-                log.warning("%s: %s", folder, self._events.trouble)
-            elif wrong.errno not in (errno.ENOENT, errno.ENOTDIR):
-                raise
+            if wrong.errno in (errno.EACCES, errno.ENOENT, errno.ENOTDIR):
+                return  # whoever lists it finds out, too
+            # The kernel's limit is reached, or its reader has ended: nothing is heard from here.
+            self._events.trouble = f"{wrong.strerror}; beyond it only rescans find files"
+            log.warning("%s: %s", folder, self._events.trouble)
         else:
             self._watched[folder] = watch, id(callback)
 

@@ -125,7 +125,12 @@ class Deliverer:
 
     def _work(self) -> None:
         while not self._stopping.is_set():
-            pause = self._begin_what_is_due()
+            try:
+                pause = self._begin_what_is_due()
+            except Exception:
+                # A database that does not answer for a moment must not end this thread for good.
+                log.exception("the outbox could not be looked at; again in %g s", _PAUSE)
+                pause = _PAUSE
             with self._changed:
                 self._changed.wait_for(lambda: self._look, pause)
                 self._look = False

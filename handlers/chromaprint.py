@@ -28,6 +28,8 @@ from handlers.errors import CannotProcess, UnknownEngine
 
 RATE = 11025
 """Samples per second that Chromaprint works at."""
+_NO_END = 2.0**53
+"""Samples beyond which no sound goes, and floats are whole numbers no more."""
 
 INSTALL = "apt-get install libchromaprint1"
 """How the library comes to a Debian system."""
@@ -69,7 +71,8 @@ class Fingerprinter:
         self._library = _library()
         self._small = small
         self._mixed = channels > len(_LAYOUTS)
-        self._left = int(seconds * RATE) if seconds else None
+        whole = not seconds or seconds * RATE > _NO_END
+        self._left = None if whole else int(seconds * RATE)
         self._begin_resampling(rate, 1 if self._mixed else channels)
         self._context = ctypes.c_void_p(self._library.chromaprint_new(1))
         self._library.chromaprint_start(self._context, RATE, 1)

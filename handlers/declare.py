@@ -362,6 +362,8 @@ class Operation:
             checked = self.params.model_validate(data, strict=strict)
         except ValidationError as wrong:
             raise self._refusal(wrong) from None
+        for name, value in checked:
+            _check_size(name, value)
         self._check_engine(self.engine_of(checked))
         return checked
 
@@ -761,6 +763,12 @@ def _field_by_any_name(model: type[BaseModel], name: str) -> Any:
         if name in choices:
             return info
     return None
+
+
+def _check_size(name: str, value: Any) -> None:
+    """Refuse a number without bounds of its own that neither the queue nor a file can hold."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise BadParameter(f"{name} = {value} is beyond 64 bits", field=name)
 
 
 def _shown(value: Any) -> str:

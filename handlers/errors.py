@@ -14,8 +14,10 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """System errors that pass when somebody makes room."""
 STORAGE_AWAY = frozenset(
     {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EAGAIN}
+    # The file is as good as before when this machine has no descriptor left for it.
+    | {errno.EMFILE, errno.ENFILE}
 )
-"""System errors of a disk or mount that may pass by themselves."""
+"""System errors of a disk, a mount or the machine that may pass by themselves."""
 
 
 class AudiollaError(Exception):
@@ -130,6 +132,10 @@ class TransferFailed(AudiollaError):
 
 class WorkerKilled(AudiollaError):
     """The job ended its worker process more often than is allowed."""
+
+
+class BudgetExceeded(AudiollaError):
+    """A job used up more time, processor, memory or disk than it may."""
 
 
 class BrokenPlugin(AudiollaError):

@@ -26,7 +26,7 @@ class Silences:
 
     def __init__(self, rate: int, threshold_db: float, min_silence_sec: float) -> None:
         self._threshold = float(np.float32(10 ** (threshold_db / 20)))
-        self._gap = max(math.ceil(min_silence_sec * rate - 1e-6), 1)
+        self._gap = max(math.ceil(min(min_silence_sec * rate, 2.0**62) - 1e-6), 1)
         self._state = np.array([0.0, -1.0, -1.0])
         self._ended: list[NDArray[np.int64]] = []
         self._count = 0

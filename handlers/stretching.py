@@ -15,6 +15,7 @@ _BATCH = 32
 """Spectra that are computed at a time: about a second of the result."""
 
 _LONGEST = 2**31
+_FASTEST = 2.0**40
 _HOP_S = 0.03
 _OVERLAP = 4
 #: Narrow enough to tell tones apart, and next to nothing at the edges, where a stretched
@@ -57,11 +58,11 @@ def stretched(
         return sound
     frames = sound.stated_frames
     if frames is not None:
-        if frames / tempo > _LONGEST:
-            raise BadParameter(f"{frames} frames at tempo {tempo} would be more than 2^31 frames")
-        frames = round(frames / tempo)
+        frames = _length(frames, tempo)
+    # Of what is faster than that, no sound leaves a frame; its steps would be endless.
+    steps = min(max(tempo, 1 / _FASTEST), _FASTEST)
     # Beyond an octave of tempo, attacks fall apart and tones waver: go there in equal steps.
-    count = max(1, math.ceil(abs(math.log2(tempo)) - 1e-9))
+    count = max(1, math.ceil(abs(math.log2(steps)) - 1e-9))
     # The pitch changes where the sound is shortest.
     shifts = [0.0] * count
     shifts[0 if tempo < 1 else -1] = semitones
@@ -77,12 +78,18 @@ def stretched(
 
         made: Iterable[Samples] = counted()
         for number, shift in enumerate(shifts, start=1):
-            step = _Step(sound.rate, sound.channels, tempo ** (1 / count), shift, keep_formants)
-            ends = None if number < count else lambda: round(read / tempo)
+            step = _Step(sound.rate, sound.channels, steps ** (1 / count), shift, keep_formants)
+            ends = None if number < count else lambda: _length(read, tempo)
             made = step.passing(made, ends)
         yield from made
 
     return sound.like(passing, frames=frames)
+
+
+def _length(frames: int, tempo: float) -> int:
+    if frames / tempo > _LONGEST:
+        raise BadParameter(f"{frames} frames at tempo {tempo} would be more than 2^31 frames")
+    return round(frames / tempo)
 
 
 class _Step:

@@ -21,6 +21,15 @@ class Unit:
         return {**handler(schema), "unit": self.symbol}
 
 
+_MOST_FRAMES = 2**62
+"""More than any sound has."""
+
+
+def frames_in(seconds: float, rate: float) -> int:
+    """Frames in a time, to the nearest; of an endless one, more than any sound has."""
+    return round(min(seconds * rate, _MOST_FRAMES))
+
+
 Seconds = Annotated[float, Unit("s")]
 Milliseconds = Annotated[float, Unit("ms")]
 Hertz = Annotated[float, Unit("Hz")]

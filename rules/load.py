@@ -110,6 +110,7 @@ class _Loader:
             weight=float(written.weight),
             limit=written.limit,
             retries=written.retries,
+            budget=written.budget,
             only=written.only,
             hold=_hold(written.hold),
             rules=rules,

@@ -169,6 +169,15 @@ Seconds = Annotated[float, BeforeValidator(lambda value: read_amount(value, _UNI
 """A time as a number of seconds or as text with units."""
 
 
+def read_size(value: Any) -> float:
+    """Bytes, from a number or from text with units.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return read_amount(value, _UNITS_OF_SIZE)
+
+
 # -- names -----------------------------------------------------------------------------------
 def _texts(value: Any) -> Any:
     if isinstance(value, str):

@@ -59,6 +59,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.codecs.formats import Encoding
+from rules.budgets import Budget
 from rules.match import Conditions, Seconds, Text
 from rules.notify import NotifyText
 from rules.orders import StepOrder
@@ -209,6 +210,11 @@ class FolderText(TakingText, RecordsText):
         1, gt=0, le=1000, description="Turns this folder gets for one turn of an ordinary one."
     )
     limit: int = Field(0, ge=0, description="Jobs of this folder at once; 0 is no limit.")
+    budget: Budget = Field(
+        Budget(),
+        description="What each attempt at a job of this folder may use up (wall, cpu, memory, "
+        "disk); the smaller of this and AUDIOLLA_JOB_MAX_* holds.",
+    )
     retries: int | None = Field(
         None,
         ge=0,
@@ -346,6 +352,7 @@ class FolderRules:
     weight: float
     limit: int
     retries: int | None
+    budget: Budget
     only: Windows | None
     #: Seconds that jobs wait, infinite until somebody releases them; None starts them at once.
     hold: float | None

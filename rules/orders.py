@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 
 from handlers.codecs.formats import Encoding
 from handlers.declare import Operation, Params
+from rules.budgets import Budget
 from rules.match import Conditions
 
 _RAW = "raw:"
@@ -238,6 +239,8 @@ class Order(_Plain):
     fit: bool = False
     #: Tags of what comes out, beside those that the sound has; they take the place of its own.
     tags: dict[str, list[str]] = Field(default_factory=dict)
+    #: What each attempt may use up, beside what the settings allow.
+    budget: Budget | None = None
     #: A sound that was worked on before is not worked on again.
     once: Once | None = None
     #: Hash of the request that it was made of, where its sender may send it again.

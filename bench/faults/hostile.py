@@ -1,6 +1,6 @@
 """Ten thousand hostile inputs: through the gate behind its walls, and some through a whole daemon.
 
-    python -m bench.faults.hostile [--count 10000] [--whole 1000] [--first 0]
+    python -m bench.faults hostile [--count 10000] [--whole 1000] [--first 0]
 
 Says how many answers of which kind there were, the worst figures, and what must not be: a death of
 the daemon, an answer 500, 502 or 504, a canary that was touched. Exit code 1 where one of them is.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.hostile.asking import Answers, ask_all, processes, routes
@@ -22,13 +23,13 @@ from tests.whole.living import living
 _SUFFIXES = ("wav", "mp3", "m4a", "flac", "txt")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; 0 if every promise held."""
     parser = argparse.ArgumentParser(prog="bench.faults.hostile")
     parser.add_argument("--count", type=int, default=10_000, help="inputs through the gate")
     parser.add_argument("--whole", type=int, default=1_000, help="inputs through a whole daemon")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="audiolla-hostile-") as folder:
         place = Path(folder)
         canaries = Canaries(place / "secrets")

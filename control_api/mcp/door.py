@@ -7,7 +7,6 @@ thread of its own does both, beside the server that answers already.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +21,6 @@ from control_api.mcp.bridge import HOLDER, AsgiApp, ClientGone, Exchange
 from control_api.mcp.toolbox import toolbox
 from control_api.ports import ApiSettings, Service
 from control_api.routes import Route
-from control_api.scopes import ANYBODY
 from handlers.errors import TooLarge
 
 if TYPE_CHECKING:
@@ -76,7 +74,6 @@ class Door:
         """Its route, with and without a slash at the end. `waiting` limits who waits at once."""
 
         def on_post(req: falcon.Request, resp: falcon.Response) -> None:
-            self._check_host(req)
             self._answer(req, resp, waiting)
 
         sentence = "The Model Context Protocol, for agents."
@@ -102,6 +99,9 @@ class Door:
                 return
             # The seat is left when the last piece has been sent, not when this function returns.
             leaving.callback(exchange.close)
+            pieces: Iterable[bytes] = exchange
+            if exchange.status >= 400:
+                pieces = [_refusal(exchange)]
             seat = leaving.pop_all()
         resp.status = exchange.status
         for name, value in exchange.headers:
@@ -109,7 +109,7 @@ class Door:
                 resp.content_type = value
             else:
                 resp.set_header(name, value)
-        resp.stream = _Stream(exchange, seat.close)
+        resp.stream = _Stream(pieces, seat.close)
 
     @contextmanager
     def _seated(self, req: falcon.Request, waiting: WaitingRoom) -> Iterator[None]:
@@ -130,20 +130,6 @@ class Door:
         if app is None or self._loop is None:
             raise Busy("the door for agents is not open yet; try again")
         return app, self._loop
-
-    def _check_host(self, req: falcon.Request) -> None:
-        """Without a token, the server answers only under names that no stranger can give it.
-
-        A page that has its own name resolve to this machine would else be let in by the
-        visitor's browser (DNS rebinding).
-        """
-        if req.context.holder is not ANYBODY or _is_ours(req.host):
-            return
-        raise falcon.HTTPError(
-            421,
-            description=f"this server does not answer as {req.host[:200]!r} without a token: use "
-            "its address, or set AUDIOLLA_AUTH_TOKEN",
-        )
 
     # -- the thread ------------------------------------------------------------------------------
     def _run(self) -> None:
@@ -184,6 +170,18 @@ class Door:
             await self._stop.wait()
 
 
+def _refusal(exchange: Exchange) -> bytes:
+    """The body of a refusal in the protocol's words.
+
+    Raises:
+        HTTPError: the package has refused it in plain text, before it came to the protocol.
+    """
+    body = b"".join(exchange)
+    if not body.startswith(b"{"):
+        raise falcon.HTTPError(exchange.status, description=body.decode("utf-8", "replace"))
+    return body
+
+
 class _Stream:
     """The pieces of an answer, as WSGI has them: closed when the server is done with it."""
 
@@ -193,9 +191,6 @@ class _Stream:
 
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces
-
-
-_HOME = (".localhost", ".local", ".internal", ".lan", ".home", ".home.arpa")
 
 
 def _wants_stream(req: falcon.Request, body: bytes) -> bool:
@@ -210,12 +205,3 @@ def _wants_stream(req: falcon.Request, body: bytes) -> bool:
 
 def _listens(req: falcon.Request) -> bool:
     return req.get_header("Mcp-Method") == _LISTEN
-
-
-def _is_ours(host: str) -> bool:
-    """True for addresses, and names without a dot, which no stranger can register."""
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return "." not in host or host.lower().endswith(_HOME)
-    return True

@@ -12,6 +12,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -24,6 +25,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
+from control_api.asking import ASKING
 from control_api.errors import refusal_of
 from control_api.files import content_type
 from control_api.jobs import found
@@ -303,6 +305,8 @@ def _require(context: Context, scope: Scope) -> None:
     """
     state = getattr(context.request, "scope", {}).get("state", {})
     holder = state.get(HOLDER)
+    # The session's task may be another one than the request's.
+    ASKING.set(replace(ASKING.get(), holder=holder))
     if holder is not None and not holder.may(scope):
         raise MCPError(
             types.INVALID_REQUEST, f"the token {holder.name} does not have the scope {scope}"

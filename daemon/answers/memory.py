@@ -303,7 +303,7 @@ def _contents(inputs: list[BufferedReader]) -> list[str]:
 
 
 def _is_worth_it(job: Job, question: Question) -> bool:
-    """False where to hash the inputs takes longer than the work: once to keep, once to recognise."""
+    """False where to hash the inputs, to keep and to recognise, takes longer than the work."""
     size = sum(source.size for source in question.sources)
     took = (job.completed or 0.0) - (job.started or 0.0)
     return size <= _ALWAYS_KEPT or 2 * size / _HASHED_PER_SECOND < took

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from daemon import log as logs
 
     settings = load(data_dir=args.data_dir, mcp_tools=args.tools)
-    logs.configure(settings.log_level, "mcp")
+    logs.configure(settings, "mcp", keep=False)
     with _service(settings) as service:
         anyio.run(serve_stdio, service, settings)
     return 0

@@ -59,13 +59,13 @@ def _check(settings: Settings, args: argparse.Namespace) -> int:
     from daemon.presetfiles import PresetShelf
     from daemon.schedules.load import Around, load_schedules
     from daemon.schedules.timetable import NAME
-    from daemon.trusted import read_trusted
+    from daemon.trusted import reader
     from rules.written import RulesBroken
 
     file = Path(args.file) if args.file else settings.data_dir / NAME
     try:
         found = load_schedules(
-            read_trusted(file), file, Around(settings.files, PresetShelf(settings).find)
+            reader(settings)(file), file, Around(settings.files, PresetShelf(settings).find)
         )
     except RulesBroken as broken:
         for problem in broken.problems:

@@ -6,11 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from control_api.scopes import SCOPES
 from daemon.commands.console import local_time, show_json, show_table
 from daemon.commands.outcome import FAILED, OK, Misused, complain
 from daemon.settings import load, read_duration
 from daemon.tokens import TokenFile
+from rules.budgets import FIGURES, Budget, budget_of
 
 _DEFAULT = ("read", "run", "files")
 
@@ -29,6 +32,12 @@ def configure(parser: argparse.ArgumentParser, _: Sequence[str] = ()) -> None:
     create.add_argument(
         "--expires", metavar="TIME", help="how long it is good, such as 720h (for ever)"
     )
+    for figure in FIGURES:
+        create.add_argument(
+            f"--max-{figure}",
+            metavar="TIME" if figure in ("wall", "cpu") else "SIZE",
+            help=f"{Budget.model_fields[figure].description}",
+        )
     listed = actions.add_parser("list", help="the tokens, without what is secret")
     revoke = actions.add_parser("revoke", help="refuse tokens from now on")
     revoke.add_argument("names", metavar="NAME", nargs="+")
@@ -55,8 +64,14 @@ def _create(tokens: TokenFile, args: argparse.Namespace) -> int:
     if isinstance(lifetime, str):
         raise Misused(f"--expires {args.expires}: a time is 90s, 45m or 720h")
     first = tokens.tokens() is None
+    given = {figure: getattr(args, f"max_{figure}") for figure in FIGURES}
+    try:
+        budget = budget_of({name: text for name, text in given.items() if text is not None})
+    except ValidationError as wrong:
+        problems = [f"--max-{e['loc'][0]} {e['input']}: {e['msg']}" for e in wrong.errors()]
+        raise Misused("; ".join(problems)) from None
     scopes = args.scope or list(_DEFAULT)
-    token = tokens.create(args.name, scopes, lifetime=lifetime)
+    token = tokens.create(args.name, scopes, lifetime=lifetime, budget=budget)
     if args.json:
         show_json({"name": args.name, "scopes": scopes, "token": token})
     else:
@@ -70,17 +85,19 @@ def _list(tokens: TokenFile, args: argparse.Namespace) -> int:
     found = tokens.tokens() or ()
     if args.json:
         for one in found:
-            known = {"created": one.created, "expires": one.expires}
+            known: dict[str, object] = {"created": one.created, "expires": one.expires}
+            known |= {"limits": dict(one.limits)} if one.limits else {}
             show_json({"name": one.name, "scopes": list(one.scopes)} | known)
         return OK
     show_table(
-        ["NAME", "SCOPES", "CREATED", "EXPIRES"],
+        ["NAME", "SCOPES", "CREATED", "EXPIRES", "LIMITS"],
         [
             [
                 one.name,
                 " ".join(one.scopes),
                 local_time(one.created),
                 local_time(one.expires) if one.expires is not None else "never",
+                " ".join(f"{name}={value:g}" for name, value in (one.limits or {}).items()),
             ]
             for one in found
         ],

@@ -59,6 +59,7 @@ def manifest_of(
         "members": [],
         "fit": False,
         "once": None,
+        "budget": None,
     }
     plain = order.model_copy(update=undecided)
     dropped = record.input

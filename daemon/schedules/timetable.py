@@ -17,7 +17,7 @@ from daemon.schedules.chores import BUILT_IN, built_in
 from daemon.schedules.load import Around, check_schedule, load_schedules, unusable
 from daemon.schedules.model import Schedule
 from daemon.settings import Settings
-from daemon.trusted import read_trusted
+from daemon.trusted import permissions_of, reader
 from rules.written import Problem, RulesBroken
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ ERROR_NAME = "schedules.error.txt"
 #: Seconds until somebody else's changes over the API are looked for again.
 _LOOK = 30.0
 
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Timetable:
     def __init__(self, settings: Settings, book: BookReader, *, clock: Clock | None = None) -> None:
         self._file = settings.data_dir / NAME
         self._error_file = settings.data_dir / ERROR_NAME
+        self._read_file = reader(settings)
         self._book = book
         self._clock = clock or SystemClock()
         self._next_look = float("-inf")
@@ -112,7 +113,7 @@ class Timetable:
 
     def _read(self) -> dict[str, Schedule]:
         try:
-            text = read_trusted(self._file)
+            text = self._read_file(self._file)
         except OSError as wrong:
             raise RulesBroken([Problem(self._file, wrong.strerror or str(wrong))]) from None
         return load_schedules(text, self._file, self.around)
@@ -152,6 +153,7 @@ class Timetable:
 def _stamp(path: Path) -> _Stamp | None:
     try:
         told = path.lstat()
+        permissions = permissions_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return told.st_ino, told.st_size, told.st_mtime_ns
+    return told.st_ino, told.st_size, told.st_mtime_ns, *permissions

@@ -16,7 +16,7 @@ from handlers.markers import Marked, Marker, marker_file
 from handlers.pictures.plots import Drawn, Plot, Span, Spans, Wave
 from handlers.silences import Range, between
 from handlers.streams import joined, sections
-from handlers.units import DecibelsFS, Seconds
+from handlers.units import DecibelsFS, Seconds, frames_in
 
 
 class Silence(Marked, Drawn):
@@ -158,7 +158,7 @@ def _trimmed(sound: Heard, p: Silence, loud: list[Range], silent: list[Range]) -
         )
     if p.trim_mode == "edges":
         silent = [part for part in silent if part[0] == 0 or part[1] == frames]
-    keep = round(p.keep_sec * sound.rate)
+    keep = frames_in(p.keep_sec, sound.rate)
     # An end of the sound is not next to anything that is kept.
     cut = [(s + keep * (s > 0), e - keep * (e < frames)) for s, e in silent]
     kept = between([part for part in cut if part[1] > part[0]], frames)

@@ -16,7 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from handlers.errors import DISK_FULL, StorageFailed, StorageFull, TooLarge, UnreadableInput
+from handlers.errors import (
+    DISK_FULL,
+    STORAGE_AWAY,
+    StorageFailed,
+    StorageFull,
+    TooLarge,
+    UnreadableInput,
+)
 
 
 class InputFile:
@@ -40,7 +47,7 @@ class InputFile:
         except OSError as wrong:
             if wrong.errno == errno.ELOOP:
                 raise self.unreadable("is a link; links are not followed") from None
-            if wrong.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT):
+            if wrong.errno in STORAGE_AWAY:
                 raise StorageFailed(f"{self.name} cannot be read: {wrong.strerror}") from wrong
             raise self.unreadable(f"cannot be opened: {wrong.strerror}") from wrong
         self._close = weakref.finalize(self, os.close, self.fd)

@@ -11,7 +11,7 @@ from handlers.artifacts import Blocks, Result, SoundItem
 from handlers.declare import Example, Params, operation
 from handlers.errors import BadParameter
 from handlers.streams import joined, named, said_of
-from handlers.units import Seconds
+from handlers.units import Seconds, frames_in
 
 
 class Piece(SoundItem):
@@ -69,5 +69,5 @@ def concat(
     for index, piece in enumerate(files):
         with said_of(f"file {index}"):
             sounds.append(named(remixed(resampled(piece.sound, rate), channels), f"file {index}"))
-    whole = joined(sounds, round(p.crossfade_sec * rate))
+    whole = joined(sounds, frames_in(p.crossfade_sec, rate))
     return Concatenated(sound=whole, file_count=len(files))

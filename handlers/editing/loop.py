@@ -7,7 +7,7 @@ from pydantic import Field
 from handlers.artifacts import Blocks
 from handlers.declare import Example, Params, operation
 from handlers.streams import joined
-from handlers.units import Seconds
+from handlers.units import Seconds, frames_in
 
 #: A sound of this size is decoded once and kept; a larger one is read again for each turn.
 _KEPT_BYTES = 64 * 2**20
@@ -44,4 +44,4 @@ def loop(sound: Blocks, p: Loop) -> Blocks:
         CannotProcess: the sound is shorter than the crossfade.
     """
     turn = sound.remembered(_KEPT_BYTES)
-    return joined([turn] * p.count, round(p.crossfade_sec * sound.rate))
+    return joined([turn] * p.count, frames_in(p.crossfade_sec, sound.rate))

@@ -10,7 +10,7 @@ from handlers.declare import Example, Params, operation
 from handlers.hearing import Heard
 from handlers.listening.onsets import ONSETS, Onsets
 from handlers.streams import sections
-from handlers.units import Seconds
+from handlers.units import Seconds, frames_in
 
 #: It begins this much before its first onset.
 _BEFORE_S = 0.01
@@ -53,7 +53,7 @@ def thumbnail(sound: Heard, p: Thumbnail) -> Cutout:
     earlier one. It begins right before an onset, and its samples are not changed.
     """
     rate, frames = sound.rate, sound.frames
-    length = round(p.duration_sec * rate)
+    length = frames_in(p.duration_sec, rate)
     start = 0
     if frames > length:
         start = round(_liveliest(sound[ONSETS], p.duration_sec) * rate)

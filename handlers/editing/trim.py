@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from handlers.artifacts import Blocks, Result, Samples
 from handlers.declare import Example, Params, operation
 from handlers.errors import BadParameter
-from handlers.units import Seconds
+from handlers.units import Seconds, frames_in
 
 
 class Trim(Params):
@@ -56,7 +56,7 @@ def trim(sound: Blocks, p: Trim) -> Trimmed:
         BadParameter: the stretch begins after the sound has ended, or is
             shorter than one sample.
     """
-    start = round(p.start_sec * sound.rate)
+    start = frames_in(p.start_sec, sound.rate)
     end = sound.frames
     if start >= end:
         raise BadParameter(
@@ -64,7 +64,7 @@ def trim(sound: Blocks, p: Trim) -> Trimmed:
             field="start_sec",
         )
     if p.end_sec is not None:
-        end = min(end, round(p.end_sec * sound.rate))
+        end = min(end, frames_in(p.end_sec, sound.rate))
     if start >= end:
         raise BadParameter(
             f"nothing is left between {p.start_sec:g} s and {p.end_sec:g} s: one sample lasts "

@@ -12,6 +12,8 @@ from handlers.smf.notes import moved, notes_of
 
 #: Decimals cannot say a third: what is as near as `0.333` to a simple fraction is that fraction.
 _NEAR, _SIMPLE = Fraction(25, 10_000), 24
+#: Ticks that no file can count to.
+_COARSEST = 2**53
 
 
 def quantized(file: MidiFile, grid_beats: float) -> MidiFile:
@@ -28,7 +30,8 @@ def quantized(file: MidiFile, grid_beats: float) -> MidiFile:
         raise CannotProcess(
             "the file counts time in SMPTE frames, not in beats; there is no grid of beats for it"
         )
-    grid = float(_meant(grid_beats) * file.ticks_per_beat)
+    # Beyond the last tick that a file can count to, all grids are one.
+    grid = float(min(_meant(grid_beats) * file.ticks_per_beat, _COARSEST))
     if grid <= 1:
         return file
     notes = notes_of(file)

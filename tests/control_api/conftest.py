@@ -1,8 +1,8 @@
 import pytest
-from falcon.testing import TestClient
 
 from control_api.app import create_app
 from tests.control_api.fake import FakeService, api_settings, leaving
+from tests.control_api.requests import TestClient
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import re
 
 import pytest
-from falcon.testing import TestClient
 
 from control_api.app import all_routes, create_app
 from control_api.errors import STATUS, status_of
@@ -12,7 +11,7 @@ from handlers.declare import CATEGORIES
 from handlers.errors import all_kinds
 from handlers.registry import operations
 from tests.control_api.fake import api_settings
-from tests.control_api.requests import multipart
+from tests.control_api.requests import TestClient, multipart
 
 TOKEN = "geheim-\u00e9\u65e5"
 

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from falcon.testing import TestClient
 
 from control_api.app import create_app
 from handlers.registry import operations
 from tests.control_api.fake import FakeService
+from tests.control_api.requests import TestClient
 from tests.control_api.test_contract import TOLD
 
 FOLDER = Path(__file__).parents[1] / "contract"

@@ -4,7 +4,6 @@ import base64
 import io
 
 import pytest
-from falcon.testing import TestClient
 from mutagen.id3 import ID3
 
 from control_api import replies
@@ -13,7 +12,7 @@ from handlers.artifacts import Metadata
 from handlers.codecs.formats import encoding
 from handlers.codecs.writer import write_sound
 from tests.control_api.fake import api_settings
-from tests.control_api.requests import multipart
+from tests.control_api.requests import TestClient, multipart
 from tests.control_api.test_reports import Service
 from tests.handlers.codecs.tools import music
 from tests.handlers.tagging.making import decoded_md5, png

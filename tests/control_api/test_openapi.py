@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import schemathesis
-from falcon.testing import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
@@ -20,6 +19,7 @@ from control_api.app import all_routes, create_app
 from control_api.shapes import SHAPES
 from handlers.registry import operations
 from tests.control_api.fake import FakeService, all_ready, leaving
+from tests.control_api.requests import TestClient
 
 CHECKS = [
     not_a_server_error,

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from falcon.testing import TestClient
 from pydantic import Field
 
 from control_api.app import create_app
@@ -19,7 +18,7 @@ from handlers.declare import Example, Params, describe
 from handlers.hearing import Heard
 from rules.orders import path_from_text
 from tests.control_api.fake import FakeService, api_settings
-from tests.control_api.requests import multipart
+from tests.control_api.requests import TestClient, multipart
 from tests.sounds import read_sound, tone, write_wav
 
 

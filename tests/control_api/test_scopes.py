@@ -1,8 +1,8 @@
 import pytest
-from falcon.testing import TestClient
 
 from control_api.app import all_routes, create_app
 from control_api.scopes import SCOPES, Keys, NamedToken, token_hash
+from tests.control_api.requests import TestClient
 
 
 def named(name, *scopes, expires=None):

@@ -31,8 +31,10 @@ class Story:
     waits: list[float] = field(default_factory=list)
 
 
-def rampage(folder, *, worker_kills, daemon_kills, seed, workers=2, job_seconds=0.03):
-    """Run jobs, kill processes, and tell what became of it."""
+def rampage(
+    folder, *, worker_kills, daemon_kills, seed, workers=2, job_seconds=0.03, patience=1200.0
+):
+    """Run jobs, kill processes for `patience` seconds at most, and tell what became of it."""
     story = Story()
     dice = random.Random(seed)
     out = folder / "out"
@@ -41,7 +43,7 @@ def rampage(folder, *, worker_kills, daemon_kills, seed, workers=2, job_seconds=
         feeder = Feeder(queue, out, job_seconds)
         watcher = Watcher(out, story)
         try:
-            _kill_them(queue, story, worker_kills, daemon_kills, dice)
+            _kill_them(queue, story, worker_kills, daemon_kills, dice, patience)
             ids = feeder.finish()
             ended = [queue.client.wait(one, 120.0) for one in ids]
         finally:
@@ -112,11 +114,14 @@ class Watcher:
         self._thread.join()
 
 
-def _kill_them(queue, story, worker_kills, daemon_kills, dice):
+def _kill_them(queue, story, worker_kills, daemon_kills, dice, patience):
     kills = ["worker"] * worker_kills + ["daemon"] * daemon_kills
     dice.shuffle(kills)
-    pause, end = threading.Event(), time.monotonic() + 1200
+    pause, begun = threading.Event(), time.monotonic()
     for kind in kills:
+        if time.monotonic() - begun > patience:
+            return  # the story tells how many there were
+        end = time.monotonic() + 300
         # Some jobs get through between two kills, now many, now none.
         enough = queue.reader.counts()["completed"] + dice.randrange(5)
         while queue.reader.counts()["completed"] < enough:

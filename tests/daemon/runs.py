@@ -45,7 +45,7 @@ def _listen(claim, context, until="/nonexistent"):
     return Finished(result={"attempt": claim.attempt})
 
 
-def _deaf(claim, context, until="/nonexistent"):
+def _deaf(claim, context, until="/nonexistent", **_):
     """Work that never looks up."""
     while not Path(until).exists():
         _moment.wait(0.005)
@@ -55,6 +55,36 @@ def _deaf(claim, context, until="/nonexistent"):
 def _frozen(claim, context):
     """Work that keeps the interpreter to itself, so that no thread of the worker runs."""
     ctypes.PyDLL(None).sleep(60)
+    return Finished(result={})
+
+
+def _spin(claim, context, **_):
+    while True:
+        pass
+
+
+def _eat(claim, context, **_):
+    """Takes 400 MB in one go, and keeps them."""
+    kept = bytearray(os.urandom(4096)) * 100_000
+    _moment.wait(60)
+    return Finished(result={"size": len(kept)})
+
+
+def _litter(claim, context, **_):
+    """Fills its scratch folder: 24 MB, of which nobody has an open file any more."""
+    for number in range(24):
+        (context.scratch / str(number)).write_bytes(os.urandom(2**20))
+    _moment.wait(60)
+    return Finished(result={})
+
+
+def _draft(claim, context, folder, **_):
+    """Writes a result that grows and grows."""
+    with (Path(folder) / f".audiolla-{claim.id}-0.part").open("wb") as file:
+        for _ in range(24):
+            file.write(os.urandom(2**20))
+        file.flush()
+        _moment.wait(60)
     return Finished(result={})
 
 
@@ -147,6 +177,10 @@ _SCRIPTS = {
     "listen": _listen,
     "deaf": _deaf,
     "frozen": _frozen,
+    "spin": _spin,
+    "eat": _eat,
+    "litter": _litter,
+    "draft": _draft,
     "die": _die,
     "fail for a while": _fail_for_a_while,
     "refuse": _refuse,

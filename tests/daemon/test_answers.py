@@ -7,12 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from falcon.testing import TestClient
 
 from control_api.app import create_app
 from daemon.answers.kept import Kept
 from daemon.service import QueueService
-from tests.control_api.requests import multipart
+from tests.control_api.requests import TestClient, multipart
 from tests.daemon.running import PATIENCE, running
 from tests.scores import music
 from tests.sounds import tone, write_wav

@@ -11,13 +11,12 @@ from urllib.parse import quote
 import orjson
 import pytest
 import soundfile
-from falcon.testing import TestClient
 
 from control_api.app import create_app
 from control_api.mcp.toolbox import toolbox
 from control_api.mcp.tools import Caller
 from daemon.service import QueueService
-from tests.control_api.requests import form
+from tests.control_api.requests import TestClient, form
 from tests.daemon.peers import Peer, answer, redirect, silent
 from tests.daemon.running import is_state, running, until
 from tests.sounds import tone, write_wav

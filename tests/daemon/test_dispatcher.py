@@ -390,24 +390,6 @@ def test_workers_are_kept_on_one_thread_and_given_up_first_under_memory_pressure
 
 
 # -- ends and restarts -------------------------------------------------------------------------
-def test_a_drain_lets_running_jobs_finish_and_starts_no_more(tmp_path):
-    gate = tmp_path / "go"
-    with running(tmp_path, cpu_workers=1) as queue:
-        news = queue.client.subscribe()
-        runs, waits = queue.submit(job("listen", until=gate), job("nothing"))
-        until(news, gets_going(runs))
-        pid = queue.process.pid
-        stopping = threading.Thread(target=queue.process.stop)
-        stopping.start()
-        assert _eventually(lambda: _draining(queue))
-        gate.touch()
-        stopping.join(PATIENCE)
-
-        assert not _alive(pid)
-        assert queue.reader.job(runs).state == "completed"
-        assert queue.reader.job(waits).state == "pending"
-
-
 def _draining(queue):
     try:
         return queue.client.stats()["draining"]

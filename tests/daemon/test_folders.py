@@ -209,21 +209,6 @@ def test_a_file_of_a_format_without_length_waits_for_quiet(studio):
     assert s.names == ["take.raw"]
 
 
-def test_many_openings_and_closings_are_one_job(studio):
-    s = studio(listen=True)
-    path = s.root / "scan.wav"
-    for _ in range(10):
-        with path.open("ab"):
-            pass
-        s.pass_time(0.1)
-    path.write_bytes(wav())
-    s.pass_time(5, steps=50)
-    s.finish()
-    s.pass_time(10, steps=10)
-
-    assert s.names == ["scan.wav"]
-
-
 def test_midi_files_are_taken_whole_as_sounds_are(studio):
     s = studio("rules: [{match: {ext: mid}, steps: [{midi_transform: {tempo_bpm: 90}}]}]")
     whole = music().data
@@ -408,21 +393,6 @@ def test_a_folder_that_is_renamed_and_filled_again_is_followed(studio):
     s.pass_time(2.5)
 
     assert s.names == ["a/1.wav", "a/3.wav", "b/2.wav"]
-
-
-@pytest.mark.parametrize("listen", [False, True], ids=["by rescan", "with events"])
-def test_20_000_files_that_arrive_while_the_watcher_stands_still_are_all_found(studio, listen):
-    s = studio("no_match: leave\nrules: [{match: {ext: wav}}]", listen=listen)
-    s.manager.turn()
-    whole = s.settings.data_dir / "whole"
-    whole.write_bytes(wav())
-    for folder in range(20):
-        (s.root / f"{folder}").mkdir()
-        for number in range(1000):
-            os.link(whole, s.root / f"{folder}/{number}.txt")
-    s.pass_time(2.5)
-
-    assert s.manager.status().folders[0].left == 20_000
 
 
 def test_a_file_is_found_at_once_by_its_event(studio):

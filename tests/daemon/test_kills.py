@@ -4,7 +4,7 @@ from tests.daemon.nemesis import rampage
 
 
 def test_every_file_is_delivered_once_and_whole_whoever_is_killed(tmp_path):
-    """The short form; bench/kills.py is the long one, with 150 workers and 25 daemons."""
+    """P1, P2: the short form of `python -m bench.faults kills`."""
     story = rampage(tmp_path, worker_kills=20, daemon_kills=4, seed=2)
 
     assert story.wrong == []

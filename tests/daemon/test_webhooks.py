@@ -13,7 +13,7 @@ import yaml
 from daemon.outbox import OutboxReader
 from daemon.webhooks import DELAYS, Deliverer, signatures
 from tests.daemon.nemesis import _kill_everything
-from tests.daemon.peers import Peer, answer, redirect, silent
+from tests.daemon.peers import Peer, answer, endless, redirect, silent
 from tests.daemon.running import job, running
 
 SECONDS = 20.0
@@ -177,6 +177,16 @@ def test_one_that_hangs_holds_up_nobody_else(tmp_path, peer):
 
         assert good.state == "delivered"
         assert {queue.outbox.webhooks(None, one, 1)[0].state for one in ids} == {"pending"}
+
+
+def test_a_receiver_that_answers_without_end_is_delivered_to_and_left(queue, peer):
+    """P20, with those above: fails, hangs up, hangs, redirects, floods."""
+    flooding = peer(endless(b"HTTP/1.1 200 OK\r\n\r\n", bytes(65536)))
+    well = peer(answer(200))
+    webhook = told_of(queue, flooding.url())
+
+    assert (webhook.state, webhook.attempts) == ("delivered", 1)
+    assert told_of(queue, well.url()).state == "delivered"
 
 
 def test_the_policy_holds_for_webhooks(tmp_path, peer):

@@ -27,7 +27,7 @@ from handlers.artifacts import (
 from handlers.codecs.reader import open_sound
 from handlers.declare import Example, Operation
 from handlers.engines.shelf import Lent
-from handlers.errors import AudiollaError
+from handlers.errors import AudiollaError, BadParameter
 from handlers.hearing import Heard
 from handlers.registry import operations
 from tests.handlers.engines import tiny
@@ -256,6 +256,34 @@ def test_the_block_size_is_never_heard(op, example, block):
     for name, result in whole[0].items():
         assert pieces[0][name].rate == result.rate
         assert difference_db(pieces[0][name], result) < -120
+
+
+def endless_numbers() -> Iterator[Any]:
+    """Every number parameter that says no largest value, with a value near the end of its type."""
+    for op in OPERATIONS.values():
+        properties = op.params.model_json_schema().get("properties", {})
+        for name, schema in properties.items():
+            for kind in schema.get("anyOf", [schema]):
+                if not {"maximum", "exclusiveMaximum", "enum"} & kind.keys():
+                    value = {"number": 8e307, "integer": 2**62}.get(kind.get("type"))
+                    if value:
+                        yield pytest.param(op, name, value, id=f"{op.name}: {name}")
+
+
+@pytest.mark.parametrize(("op", "name", "value"), list(endless_numbers()))
+def test_a_number_without_a_largest_value_may_be_any(op, name, value):
+    example = op.examples[0]
+    asked = Example(example.title, **{**example.params, name: value})
+    try:
+        outcome(op, asked, speech(seconds=lasting(op, 1), rate=22050))
+    except AudiollaError as refused:
+        # Refused by name: what the base class alone says, a client takes for a fault of ours.
+        assert type(refused) is not AudiollaError
+
+
+def test_a_whole_number_beyond_64_bits_is_refused():
+    with pytest.raises(BadParameter, match=f"num_speakers = {2**63} is beyond 64 bits"):
+        OPERATIONS["diarize"].read_params({"engine": "pyannote", "num_speakers": 2**63})
 
 
 def keeps_channels_apart(op: Operation) -> bool:

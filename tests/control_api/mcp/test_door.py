@@ -286,6 +286,15 @@ def test_who_may_come_in(served, headers, expected):
     assert status == expected
 
 
+def test_a_refusal_is_json_in_the_protocols_words_or_ours(served):
+    status, ours = posted(served, LIST, **{"Content-Type": "text/plain"})
+    assert (status, "Content-Type" in ours["detail"]) == (400, True)
+
+    status, theirs = posted(served, {"jsonrpc": "2.0"})
+    assert (status, theirs["jsonrpc"]) == (400, "2.0")
+    assert theirs["error"]["code"] < 0
+
+
 def test_there_is_nothing_to_get(served):
     for method in ("GET", "DELETE"):
         connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE)

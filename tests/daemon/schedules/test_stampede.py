@@ -1,4 +1,4 @@
-"""The short form of `bench/schedules.py`."""
+"""The short form of `python -m bench.faults ticks`."""
 
 from tests.daemon.schedules.stampede import stampede
 

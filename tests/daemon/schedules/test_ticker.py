@@ -356,7 +356,7 @@ def test_an_answer_that_is_lost_costs_neither_the_jobs_nor_their_files(clockwork
 
 
 def test_no_tick_is_lost_or_doubled_whoever_dies_when(clockwork):
-    """Two clocks, and a daemon that is killed every few requests. Long: bench/schedules.py."""
+    """Two clocks, and a daemon that is killed every few requests. Long: `bench.faults ticks`."""
     c = clockwork(masters(cron="* * * * *", overlap="queue", again=True, grace="1h"))
     c.stage("mixes/a.wav")
     rng = random.Random(8)

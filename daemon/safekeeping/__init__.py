@@ -1,0 +1,1 @@
+"""What keeps the queue's records safe: copies of them, and what is done when they are damaged."""

@@ -1,0 +1,1 @@
+"""Whatever fails, whoever dies: what is promised is true afterwards."""
