@@ -78,9 +78,9 @@ def build(
     """
     walls = Walls()
     driver = lane == "gpu" and settings["device"] != "cpu" and os.path.exists(_DRIVER)
+    limits.be_killed_first()
     if lane == "net" or settings["sandbox"] == "off":
         return walls
-    limits.be_killed_first()
     data = Path(settings["data_dir"])
     own = [data / name for name in ("files", "uploads", "results", "scratch", "recall")]
     for folder in own:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 from pathlib import Path
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 #: Address space beyond the memory: libraries and weights are mapped, threads reserve stacks.
 _MAPPED: Final = 16 * 2**30
@@ -42,7 +45,10 @@ def begin_job(cpu_seconds: float) -> None:
 
 def be_killed_first() -> None:
     """Under memory pressure the kernel takes a worker, not the dispatcher."""
-    Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+    try:
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+    except OSError as refused:  # a container may keep it; everything else still holds
+        log.info("oom_score_adj cannot be set: %s", refused)
 
 
 def _lower(which: int, value: int) -> None:
