@@ -76,6 +76,7 @@ class Arrivals:
         #: Files that stay where they are, as they were when that was found.
         self._left: dict[str, Stamp] = {}
         self._next_rescan = self._next_net = _BEFORE_ALL
+        self._rescan_asked = self._net_asked = False
         if math.isinf(rescan_interval):
             self._next_rescan = math.inf
         self.settle(settle)
@@ -105,6 +106,8 @@ class Arrivals:
     @property
     def next_due(self) -> float:
         """Time (monotonic) at which there is something to look at again."""
+        if self._rescan_asked:
+            return _BEFORE_ALL
         return min(self._next_rescan, self._queue[0][0] if self._queue else self._next_rescan)
 
     @property
@@ -126,15 +129,28 @@ class Arrivals:
         """Files that stay in the inbox."""
         return len(self._left)
 
+    @property
+    def left_paths(self) -> tuple[str, ...]:
+        """Files that stay in the inbox."""
+        return tuple(self._left)
+
+    def look_again(self, path: str) -> None:
+        """It is wanted after all, though it has not changed."""
+        self._left.pop(path, None)
+        self.again(path)
+
     def hint(self, folder: str, name: str) -> None:
         """Something happened to a name in a folder. Any thread may say so."""
         self._hints.append((folder, name))
 
     def rescan_soon(self, *, everything: bool) -> None:
-        """Look through the folder when next asked; `everything` trusts no modification time."""
-        self._next_rescan = _BEFORE_ALL
+        """Look through the folder when next asked; `everything` trusts no modification time.
+
+        Any thread may say so: a look in progress does not count.
+        """
         if everything:
-            self._next_net = _BEFORE_ALL
+            self._net_asked = True
+        self._rescan_asked = True
 
     def complete(self, most: int) -> list[Arrived]:
         """Files that have become complete; ask again at `next_due` for the others.
@@ -148,10 +164,16 @@ class Arrivals:
         now = self._clock.monotonic()
         for folder, name in self._drained_hints():
             self._inbox.look(folder, name, self._clock.now(), self._notice)
-        if now >= self._next_rescan:
-            everything = now >= self._next_net
+        if self._rescan_asked or now >= self._next_rescan:
+            # What is asked for from here on is for the next time; a disk that fails is asked again.
+            self._rescan_asked = False
+            everything, self._net_asked = self._net_asked or now >= self._next_net, False
             before = self._noticed
-            self._inbox.rescan(self._clock.now(), self._notice, everything=everything)
+            try:
+                self._inbox.rescan(self._clock.now(), self._notice, everything=everything)
+            except OSError:
+                self.rescan_soon(everything=everything)
+                raise
             self.last_scan = self._clock.now()
             # On a share where nothing happens, nobody is asked every two seconds.
             self._pace = min(1.5 * self._pace, self._slowest)

@@ -19,6 +19,7 @@ from typing import Any
 
 from daemon.delivering.replaced import keep_replaced
 from daemon.execution import Intent, Placement, Promises
+from daemon.mounts import steady_inode
 from daemon.moves import fsync_file, fsync_folder, place
 from handlers.artifacts import File, FileCopy, Video
 from handlers.errors import CannotProcess, StorageFailed, TooLarge
@@ -365,12 +366,14 @@ def _published(placement: Placement) -> bool:
             keep_replaced(placement.final, placement.keep, placement.inode)
         return place(placement.part, placement.final, replace=placement.replace)
     except FileNotFoundError:
-        # An earlier attempt may have renamed it before it died; the inode tells.
+        # An earlier attempt may have renamed it before it died; the inode tells. Where there is
+        # none, the name does: it was promised to this job.
         try:
             stat = placement.final.lstat()
         except FileNotFoundError:
             stat = None
-        if stat is not None and stat.st_ino == placement.inode and stat.st_size == placement.size:
+        known = stat is not None and placement.inode in (0, stat.st_ino)
+        if known and stat is not None and stat.st_size == placement.size:
             fsync_folder(placement.final.parent)
             return True
         raise StorageFailed(f"{placement.final.name} disappeared before it was published") from None
@@ -380,7 +383,7 @@ def _placement(draft: Draft, stat: os.stat_result) -> Placement:
     return Placement(
         part=draft.part,
         final=draft.final,
-        inode=stat.st_ino,
+        inode=steady_inode(stat),
         size=stat.st_size,
         replace=draft.replace,
         keep=draft.keep,

@@ -32,7 +32,7 @@ class Placement(_Plain):
 
     The intent to rename `part` to `final` is durable before the rename
     happens. `inode` survives the rename, so a later attempt can tell whether
-    it has happened already.
+    it has happened already; it is 0 on a file system that makes inodes up.
     """
 
     part: WirePath

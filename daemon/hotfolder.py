@@ -4,6 +4,7 @@ Where a file lies tells all that has to be known of it after a crash:
 
     a/x.wav                            not taken yet
     processing/<job id>/a/x.wav        taken; the queue has the job, or gets it
+    processing/<batch>+/a/x.wav        the same for many at once (`daemon.taking.homes`)
     done/a/x.wav, failed/a/x.wav       the job has ended
 
 Each step between them is one rename. The job's id is chosen before the first,
@@ -18,7 +19,7 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,7 @@ from daemon.moves import PART_PREFIX, fsync_folders, move, move_numbered, remove
 from daemon.readings import stamp_of
 from daemon.reasons import place_of, reason_path
 from daemon.rulefiles import ERROR_NAME, NAME
+from daemon.taking.homes import MANY, batch_of, is_batch, job_in, split
 from daemon.taking.roots import Root
 from daemon.taking.tickets import WithTickets
 from daemon.taking.together import together
@@ -48,13 +50,16 @@ from daemon.watch import Deaf, Ears, Inbox
 from handlers.errors import AudiollaError
 from rules.match import FileFacts
 from rules.model import FolderRules
-from rules.orders import Order, path_to_text
+from rules.orders import Order, SoundRef, path_to_text
 from rules.plan import NoRuleMatches, Plan, plan, printable
+from rules.sets import NoSuchMember, names_members, with_members
 
 log = logging.getLogger(__name__)
 
 BATCH: Final = 256
 """Files that are taken and submitted together: one commit of the queue for all of them."""
+_CATCHING_UP: Final = 8
+"""Times as many, where far more than that wait: less often to the disk, and to the queue."""
 _RECONCILE_SECONDS: Final = 10.0
 _SOON: Final = 0.5
 _SHOWN: Final = 20
@@ -129,6 +134,8 @@ class _Taken:
 
     job: str
     rels: tuple[str, ...]
+    #: Its folder in `processing`; empty where that is called like the job.
+    home: str = ""
 
 
 class _Disturbed(Exception):
@@ -151,7 +158,6 @@ class HotFolder:
         notices: Notices,
         storage: Storage,
         listen: Callable[[Callable[[str, str], None]], Ears] | None = None,
-        wake: Callable[[], None] = lambda: None,
         rescan_interval: float = 2.0,
         max_attempts: int = 5,
         mount: Mount | None = None,
@@ -169,7 +175,6 @@ class HotFolder:
             notices: where those are told of who want to know.
             storage: knows whether results can be delivered.
             listen: gives ears that report to a function; None for rescans alone.
-            wake: called when a hint has come.
             rescan_interval: seconds between two rescans.
             max_attempts: tries of a job whose fault may pass.
             mount: what the folder lies on; found out if not given.
@@ -179,7 +184,9 @@ class HotFolder:
         """
         self._rules = rules
         self._queue, self._ledger = queue, ledger
-        self._clock, self.new_id, self._wake = clock, new_id, wake
+        self._clock, self.new_id = clock, new_id
+        #: Called when a hint has come.
+        self.wake: Callable[[], None] = _nobody
         self._rescan_interval = rescan_interval
         self._max_attempts = max_attempts
         self.mount = mount or mount_of(rules.root)
@@ -218,12 +225,18 @@ class HotFolder:
         )
         self._heard: deque[tuple[str, State]] = deque()
         self._next_reconcile = float("-inf")
+        self._reconcile_asked = False
         self._last_event: float | None = None
-        self._recovered = self._retired = False
+        self._recovered = self._retired = self._closed = False
+        #: What it is at, and since when (monotonic), for whoever wonders whether its disk
+        #: answers; None between two turns.
+        self.doing: tuple[float, str] | None = None
         self._taken = self._failed = 0
         #: What came before this (Unix seconds) is not held back any more.
         self.released_until = self._released = float("-inf")
         self.problem = ""
+        #: How things stood after the last turn.
+        self.last_status = self.status()
 
     @property
     def rules(self) -> FolderRules:
@@ -249,12 +262,14 @@ class HotFolder:
         """Something happened to a name in a folder. Any thread may say so."""
         self._last_event = self._clock.now()
         self.arrivals.hint(folder, name)
-        self._wake()
+        self.wake()
 
-    def heard(self, job: str, state: State) -> None:
-        """A job has ended. Any thread may say so; jobs of others are no matter."""
-        if job in self._in_hand:
-            self._heard.append((job, state))
+    def heard(self, job: str, state: State) -> bool:
+        """A job has ended. Any thread may say so; False if it is a job of others."""
+        if job not in self._in_hand:
+            return False
+        self._heard.append((job, state))
+        return True
 
     def rescan_soon(self, *, everything: bool = False) -> None:
         """Look through the folder in the next turn; `everything` trusts no modification time."""
@@ -267,12 +282,11 @@ class HotFolder:
 
     def reconcile_soon(self) -> None:
         """Ask about every job in hand in the next turn: the end of some may have been missed."""
-        self._next_reconcile = float("-inf")
+        self._reconcile_asked = True
 
     def retire(self) -> None:
-        """Take nothing more; only clear up after the jobs in hand."""
+        """Take nothing more from the next turn on; only clear up after the jobs in hand."""
         self._retired = True
-        self.arrivals.close()
 
     @property
     def away(self) -> bool:
@@ -288,6 +302,11 @@ class HotFolder:
     def busy(self) -> bool:
         """True while a file of this folder is in `processing`."""
         return bool(self._in_hand)
+
+    @property
+    def left(self) -> bool:
+        """True when it is retired, and has cleared up after its last job."""
+        return self._closed and not self._in_hand
 
     def status(self) -> FolderStatus:
         """How things stand."""
@@ -309,7 +328,7 @@ class HotFolder:
             folders=self.arrivals.folder_count,
             waiting=self.arrivals.waiting,
             waiting_for=tuple(
-                (printable(self._rel(path)), why or self._gate.closed) for path, why in shown
+                (printable(self.rel(path)), why or self._gate.closed) for path, why in shown
             ),
             processing=len(self._in_hand),
             left=self.arrivals.left,
@@ -331,14 +350,29 @@ class HotFolder:
         A fault of the disk or a queue that does not answer pauses the folder until the next
         rescan; nothing is forgotten.
         """
+        try:
+            return self._turn()
+        finally:
+            self.last_status = self.status()
+
+    def _doing(self, what: str) -> None:
+        self.doing = self._clock.monotonic(), what
+
+    def _turn(self) -> float:
         now = self._clock.monotonic()
+        if self._retired and not self._closed:
+            self._closed = True
+            self.arrivals.close()
+        self._doing("looking at the folder")
         try:
             if self._root.returned():
                 self.arrivals.rescan_soon(everything=True)
             if not self._recovered:
                 self._recover()
+            self._doing("putting away what is done")
             self._clear_up()
             self._send()
+            self._doing("looking where results go")
             trouble = self._storage.trouble(
                 {output.folder for rule in self._rules.rules for output in rule.outputs}
             )
@@ -349,7 +383,9 @@ class HotFolder:
                 self._tell_paused(trouble)
                 return min(now + self._rescan_interval, self._next_reconcile)
             self._release()
-            room = self._gate.room(len(self._in_hand), BATCH)
+            most = BATCH if self.arrivals.waiting < 2 * BATCH else _CATCHING_UP * BATCH
+            room = self._gate.room(len(self._in_hand), most)
+            self._doing("looking for files")
             if not self._retired:
                 self._take(self.arrivals.complete(room), open_=room > 0)
         except (OSError, AudiollaError) as wrong:
@@ -370,14 +406,13 @@ class HotFolder:
 
     def _release(self) -> None:
         """Let held jobs start that were made before the folder was last let go."""
-        if self._released >= self.released_until:
+        until = self.released_until
+        if self._released >= until:
             return
         if self._rules.hold is not None:
             known = [(job, self._ledger.job(job)) for job in self._in_hand]
-            self._queue.release(
-                [job for job, one in known if one and one.created <= self.released_until]
-            )
-        self._released = self.released_until
+            self._queue.release([job for job, one in known if one and one.created <= until])
+        self._released = until
 
     def _pause(self, wrong: OSError | AudiollaError) -> None:
         problem = str(wrong)
@@ -394,10 +429,12 @@ class HotFolder:
 
     # -- taking ----------------------------------------------------------------------------------
     def _take(self, complete: list[Arrived], *, open_: bool) -> None:
+        batch = batch_of(self.new_id()) if len(complete) >= MANY else ""
+        made: set[Path] = set()
         try:
             for number, arrived in enumerate(complete):
                 try:
-                    self._take_one(arrived)
+                    self._take_one(arrived, batch, made)
                 except OSError:
                     for later in complete[number:]:
                         self.arrivals.again(later.path)
@@ -411,25 +448,39 @@ class HotFolder:
         finally:
             self._commit()
 
-    def _take_one(self, arrived: Arrived) -> None:
+    def _take_one(self, arrived: Arrived, batch: str, made: set[Path]) -> None:
+        """Take a file, or see why not.
+
+        Args:
+            arrived: the file.
+            batch: the home that it shares; empty for one of its own.
+            made: folders in `processing` that were made for this batch.
+        """
         path = arrived.path
+        self._doing("taking a file")
         try:
             before = os.lstat(path)
-            if self._kept.holds(path, before):
+            rel = self.rel(path)
+            wanted = self._together is not None and self._together.wants_again(rel)
+            if self._kept.holds(path, before) and not wanted:
                 self.arrivals.leave(path, stamp_of(before))
                 return
             if arrived.truncated and self._rules.settle.truncated == "fail":
                 error = f"{arrived.truncated}; it was probably cut off on its way"
                 self.refuse(path, "Truncated", error)
                 return
-            rel = self._rel(path)
             if self._together is not None and self._together.waits(path, rel):
                 return
-            job = self.new_id()
-            at = self._rules.stages.processing / job / rel
+            job = job_in(batch, rel) if batch else self.new_id()
+            at = self._rules.stages.processing / (batch or job) / rel
             new = self._job(job, rel, before.st_size, at)
-            os.makedirs(at.parent)
+            if at.parent not in made:
+                os.makedirs(at.parent, exist_ok=bool(batch))
+                made.add(at.parent)
             move(Path(path), at, durable=False)
+        except NoSuchMember as lacking:
+            self.refuse(path, lacking.kind, lacking.detail)
+            return
         except NoRuleMatches as nothing:
             if self._rules.no_match == "leave":
                 self.arrivals.leave(path, stamp_at(path))
@@ -450,7 +501,7 @@ class HotFolder:
         self.arrivals.gone(path)
         self._unsent.append(new)
         self._note_take(job, rel, before)
-        self._in_hand[job] = _Taken(job, (rel,))
+        self._in_hand[job] = _Taken(job, (rel,), batch)
         self._taken += 1
 
     def take_together(
@@ -512,7 +563,13 @@ class HotFolder:
 
     def _job(self, job: str, rel: str, size: int, at: Path) -> NewJob:
         facts = FileFacts(rel, size, self.wall())
-        return self.new_job(job, rel, size, plan(self._rules, facts, at))
+        planned = plan(self._rules, facts, at)
+        if self._rules.taking.tickets and names_members(planned.order):
+            # Only a ticket says what such a name means.
+            alone = {"sound": SoundRef(path=at, name=printable(os.path.basename(rel)))}
+            order = with_members(planned.order, alone, fit=False)
+            planned = replace(planned, order=order.model_copy(update={"members": []}))
+        return self.new_job(job, rel, size, planned)
 
     def wall(self) -> datetime:
         """The moment, on the wall clock of this machine."""
@@ -559,7 +616,7 @@ class HotFolder:
 
     def _send(self) -> None:
         while self._unsent:
-            batch = self._unsent[:BATCH]
+            batch = self._unsent[: _CATCHING_UP * BATCH]
             answers = self._queue.submit(batch)
             del self._unsent[: len(batch)]
             # A job that an earlier start submitted may have ended while nobody was here.
@@ -574,7 +631,8 @@ class HotFolder:
             self._heard.extend(heard)
             raise
         now = self._clock.monotonic()
-        if now >= self._next_reconcile:
+        if self._reconcile_asked or now >= self._next_reconcile:
+            self._reconcile_asked = False
             self._reconcile()
             # Where a hundred thousand are in hand, asking takes a while: ask less often.
             took = self._clock.monotonic() - now
@@ -622,6 +680,7 @@ class HotFolder:
     def _put_away(self, endings: Sequence[Ending]) -> None:
         left = Counter(ending.job for ending in endings)
         for ending, failed in self._putting.put_away(endings):
+            self._doing("putting away what is done")
             self._failed += failed
             left[ending.job] -= 1
             if ending.job:
@@ -637,7 +696,7 @@ class HotFolder:
     def refuse(self, path: str, kind: str, error: str) -> None:
         """To `failed` without a job."""
         reason = {"kind": kind, "error": error}
-        self._put_away([Ending(Path(path), self._rel(path), reason=reason)])
+        self._put_away([Ending(Path(path), self.rel(path), reason=reason)])
         self.arrivals.gone(path)
 
     def undo(self, entries: Sequence[Entry]) -> Undone:
@@ -657,13 +716,12 @@ class HotFolder:
         Returns:
             False when the file is not in `failed` any more.
         """
-        rels = _rels_of(record)
-        failed = self._rules.stages.failed
+        taken = _taken_of(record)
+        rels, failed = taken.rels, self._rules.stages.failed
         found = {rel: place_of(failed / rel, record.id) for rel in rels}
         places = {rel: place for rel, place in found.items() if place is not None}
         if not rels or len(places) < len(rels):
             return False
-        taken = _Taken(record.id, rels)
         for rel, file in self._files(taken):
             move(places[rel], file)
             reason_path(places[rel]).unlink(missing_ok=True)
@@ -676,17 +734,24 @@ class HotFolder:
         processing = self._rules.stages.processing
         with os.scandir(processing) as entries:
             homes = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
-        states = self._ledger.known(homes)
-        for job in homes:
-            if job in self._in_hand:
+        left: list[_Taken] = []
+        for home in homes:
+            if home in self._in_hand:
                 continue
-            rels = _files_of(processing / job)
+            rels = _files_of(processing / home)
             if not rels:
-                _remove_empty_tree(processing / job)
-            elif job in states:
-                self._in_hand[job] = _Taken(job, rels)
+                _remove_empty_tree(processing / home)
+            elif is_batch(home):
+                left += [_Taken(job_in(home, rel), (rel,), home) for rel in rels]
             else:
-                self._resume(_Taken(job, rels))
+                left.append(_Taken(home, rels))
+        left = [taken for taken in left if taken.job not in self._in_hand]
+        states = self._ledger.known([taken.job for taken in left])
+        for taken in left:
+            if taken.job in states:
+                self._in_hand[taken.job] = taken
+            else:
+                self._resume(taken)
         self._recovered = True
         if self._in_hand:
             log.info("%s: %d files were in processing", self._rules.name, len(self._in_hand))
@@ -695,17 +760,21 @@ class HotFolder:
         """A file in `processing` that the queue does not know: submit it under its id."""
         (rel, file), *more = self._files(taken)
         if more or self._together is not None:
-            # It may be a part of what belongs together, which is found anew.
-            for back, there in self._files(taken):
-                if os.path.lexists(there):
-                    move_numbered(there, self._rules.root / back, durable=False)
-            _remove_empty_tree(self._rules.stages.processing / taken.job)
+            # It may be a part of what belongs together, which is found anew. The journal first,
+            # as with every move; a crash between two of them has the rest written down again.
+            there = [(back, at) for back, at in self._files(taken) if os.path.lexists(at)]
+            about = {"do": "back", "job": taken.job, "folder": self._rules.name}
+            self._journal.write([{**about, "rel": path_to_text(back)} for back, _ in there])
+            for back, at in there:
+                move_numbered(at, self._rules.root / back, durable=False)
+            for _, at in self._files(taken):
+                remove_empty(at.parent, self._rules.stages.processing)
             return
         try:
             new = self._job(taken.job, rel, file.lstat().st_size, file)
         except FileNotFoundError:
-            _remove_empty_tree(self._rules.stages.processing / taken.job)
-        except NoRuleMatches as nothing:
+            remove_empty(file.parent, self._rules.stages.processing)
+        except (NoRuleMatches, NoSuchMember) as nothing:
             # The rules have changed since it was taken.
             reason = {"kind": nothing.kind, "error": nothing.detail}
             self._put_away([Ending(file, rel, taken.job, reason=reason)])
@@ -714,7 +783,7 @@ class HotFolder:
             self._unsent.append(new)
 
     def _files(self, taken: _Taken) -> list[tuple[str, Path]]:
-        home = self._rules.stages.processing / taken.job
+        home = self._rules.stages.processing / (taken.home or taken.job)
         return [(rel, home / rel) for rel in taken.rels]
 
     def now(self) -> float:
@@ -725,8 +794,13 @@ class HotFolder:
         """Where a file of the inbox lies, by its path below it."""
         return os.fspath(self._rules.root / rel)
 
-    def _rel(self, path: str) -> str:
+    def rel(self, path: str) -> str:
+        """The path below the inbox of a file in it."""
         return path[len(os.fspath(self._rules.root)) + 1 :]
+
+
+def _nobody() -> None:
+    """Nobody waits for hints yet."""
 
 
 def _footing(rules: FolderRules) -> tuple[object, ...]:
@@ -734,17 +808,18 @@ def _footing(rules: FolderRules) -> tuple[object, ...]:
     return rules.root, rules.stages, rules.recurse, rules.reserved, rules.taking
 
 
-def _rels_of(record: Job) -> tuple[str, ...]:
-    """Paths below the hot folder of a job's files: their places in `processing` have them."""
+def _taken_of(record: Job) -> _Taken:
+    """A job's files below the hot folder, and their home: their places in `processing` tell."""
     order = Order.model_validate_json(record.order)
     steps = order.all_steps()
     refs = [item.sound for step in steps for items in step.items.values() for item in items]
-    found = {
-        os.path.join(*ref.path.parts[ref.path.parts.index(record.id) + 1 :]): None
-        for ref in (order.sound, *order.members, *refs)
-        if ref is not None and record.id in ref.path.parts
-    }
-    return tuple(found)
+    found: dict[str, str] = {}
+    for ref in (order.sound, *order.members, *refs):
+        place = None if ref is None else split(ref.path.parts, record.id)
+        if ref is not None and place is not None:
+            found[place[1]] = ref.path.parts[place[0]]
+    home = next(iter(found.values()), "")
+    return _Taken(record.id, tuple(found), home if is_batch(home) else "")
 
 
 def _remove_empty_tree(home: Path) -> None:

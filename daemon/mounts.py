@@ -8,6 +8,8 @@ machine is in the middle of writing.
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,12 @@ _REMOTE = frozenset(
         "sshfs",
     )
 )
+#: Of those and of FUSE, which number a file once and for all. The others (sshfs above all) make
+#: numbers up as they are asked, and give the same file another one a moment later.
+_NUMBERED = frozenset(
+    ("nfs", "nfs4", "afs", "ceph", "glusterfs", "lustre", "ocfs2", "gfs2", "virtiofs", "fuseblk")
+)
+_FRESH_SECONDS = 2.0
 _TABLE = Path("/proc/self/mountinfo")
 _WANTED = Path("/etc/fstab")
 
@@ -50,6 +58,53 @@ class Mount:
     def local(self) -> bool:
         """True when events and leases tell the whole truth: nobody else can write there."""
         return self.kind not in _REMOTE and not self.kind.startswith("fuse")
+
+    @property
+    def numbered(self) -> bool:
+        """True when the inode number of a file tells it from another that took its name."""
+        return self.local or self.kind in _NUMBERED
+
+
+class _Devices:
+    """Which devices make up inode numbers; read again from the mount table every few seconds."""
+
+    def __init__(self) -> None:
+        self._made_up: frozenset[int] = frozenset()
+        self._until = float("-inf")
+
+    def makes_up(self, device: int) -> bool:
+        """True when numbers of files on a device (`st_dev`) mean nothing."""
+        if os.major(device):
+            return False  # a disk
+        now = time.monotonic()
+        if now >= self._until:
+            self._made_up = frozenset(_making_up(_table_text()))
+            self._until = now + _FRESH_SECONDS
+        return device in self._made_up
+
+
+def _table_text() -> str:
+    try:
+        return _TABLE.read_text(errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+def _making_up(table: str) -> Iterator[int]:
+    for line in table.splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split()
+        if len(fields) >= 5 and right and not Mount(fields[4], right.split()[0]).numbered:
+            major, _, minor = fields[2].partition(":")
+            yield os.makedev(int(major), int(minor))
+
+
+_devices = _Devices()
+
+
+def steady_inode(told: os.stat_result) -> int:
+    """The inode number of a file; 0 where its file system gives it another at every look."""
+    return 0 if _devices.makes_up(told.st_dev) else told.st_ino
 
 
 def mount_of(path: Path, table: str | None = None) -> Mount:

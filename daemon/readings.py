@@ -9,6 +9,7 @@ import signal
 import stat
 from typing import Final
 
+from daemon.mounts import steady_inode
 from daemon.settle import Reading
 from handlers.codecs.complete import completeness
 
@@ -92,7 +93,7 @@ def _ends_in_a_hole(handle: int, size: int) -> bool:
 
 def stamp_of(told: os.stat_result) -> tuple[int, int, int]:
     """Identity and change of a file, as `Reading.stamp` has it."""
-    return told.st_ino, told.st_size, told.st_mtime_ns
+    return steady_inode(told), told.st_size, told.st_mtime_ns
 
 
 def _nobody_writes(handle: int) -> bool | None:

@@ -123,13 +123,17 @@ def content_of_open(file: BufferedReader) -> str:
         known = _hashes.get(seen)
     if known is None:
         file.seek(0)
-        known = hashlib.file_digest(file, blake3).hexdigest()
+        known = hashlib.file_digest(file, _blake3).hexdigest()
     with _hashing:
         _hashes[seen] = known
         _hashes.move_to_end(seen)
         if len(_hashes) > _HASHES:
             _hashes.popitem(last=False)
     return known
+
+
+def _blake3() -> Any:
+    return blake3()
 
 
 def identity_of(stat: os.stat_result) -> tuple[int, int, int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.mounts import steady_inode
 from daemon.presetfiles import PresetShelf
 from daemon.settings import Settings
 from daemon.trusted import permissions_of, reader
@@ -38,9 +39,12 @@ class RuleFile:
 Stamp = tuple[int, ...]
 
 
-def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
-    """Every rule file, with a stamp that changes when it does; in the order of path."""
-    found = [
+def possible_rule_files(settings: Settings) -> list[RuleFile]:
+    """Where a rule file may be, in the order of path: none of the folders is looked into.
+
+    Symbolic links to folders are among them, whatever they lead to.
+    """
+    return [
         *(RuleFile(path / NAME, path) for path in _entries(settings.folders, folders=True)),
         *(
             RuleFile(path, None)
@@ -48,28 +52,35 @@ def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
             if path.suffix in (".yaml", ".yml")
         ),
     ]
-    stamps: dict[RuleFile, Stamp] = {}
-    for file in found:
-        try:
-            told = file.path.lstat()
-            permissions = permissions_of(file.path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        stamps[file] = (told.st_ino, told.st_size, told.st_mtime_ns, *permissions)
-    return stamps
+
+
+def find_rule_files(settings: Settings) -> dict[RuleFile, Stamp]:
+    """Every rule file, with a stamp that changes when it does; in the order of path."""
+    stamps = {file: stamp_of_rules(file.path) for file in possible_rule_files(settings)}
+    return {file: stamp for file, stamp in stamps.items() if stamp is not None}
 
 
 def stamp_of_all(paths: Iterable[Path]) -> tuple[Stamp | None, ...]:
     """Stamps of what a rule file stands on beside itself; None for a file that is not there."""
-    return tuple(_stamp(path) for path in paths)
+    return tuple(stamp_of_file(path) for path in paths)
 
 
-def _stamp(path: Path) -> Stamp | None:
+def stamp_of_rules(path: Path) -> Stamp | None:
+    """The stamp of a rule file, with who may write it; None if it is not there."""
+    stamp = stamp_of_file(path)
+    try:
+        return None if stamp is None else (*stamp, *permissions_of(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def stamp_of_file(path: Path) -> Stamp | None:
+    """The stamp of one file; None if it is not there."""
     try:
         told = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return told.st_ino, told.st_size, told.st_mtime_ns
+    return steady_inode(told), told.st_size, told.st_mtime_ns
 
 
 def _entries(root: Path, *, folders: bool) -> Iterator[Path]:
@@ -78,11 +89,18 @@ def _entries(root: Path, *, folders: bool) -> Iterator[Path]:
             names = sorted(
                 entry.name
                 for entry in entries
-                if not entry.name.startswith(".") and entry.is_dir() == folders
+                if not entry.name.startswith(".") and _may_be(entry, folder=folders)
             )
     except (FileNotFoundError, NotADirectoryError):
         return
     yield from (root / name for name in names)
+
+
+def _may_be(entry: os.DirEntry[str], *, folder: bool) -> bool:
+    # What a link leads to may lie on a share that does not answer: the caller finds out.
+    if entry.is_symlink():
+        return True
+    return entry.is_dir(follow_symlinks=False) == folder
 
 
 def rule_file(path: Path) -> RuleFile:

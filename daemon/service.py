@@ -337,7 +337,10 @@ class QueueService:
                 f"job {job_id} is {found.state}; only failed or cancelled ones run again"
             )
         if found.source == "folder" and self._manager is not None:
-            self._manager.bring_back(job_id)
+            try:
+                self._manager.bring_back(job_id)
+            except OSError as wrong:
+                raise StorageFailed(f"{wrong.filename}: {wrong.strerror}") from wrong
         try:
             self._client.retry(job_id)
         except NoSuchJob:

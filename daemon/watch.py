@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from daemon.mounts import steady_inode
+
 log = logging.getLogger(__name__)
 
 RACY_SECONDS: Final = 2.0
@@ -212,9 +214,15 @@ class _Folder:
     inode: int = -1
     hot: bool = True
     readable: bool = True
-    #: File name to inode.
+    #: File name to what tells a file from another that takes its name: its inode, or where that
+    #: means nothing its size and time.
     files: dict[str, int] = field(default_factory=dict)
     subfolders: set[str] = field(default_factory=set)
+
+
+def _identity(told: os.stat_result) -> int:
+    number = steady_inode(told)
+    return number or hash((told.st_size, told.st_mtime_ns))
 
 
 class Inbox:
@@ -278,7 +286,7 @@ class Inbox:
         except OSError:
             return  # gone already, or its folder is: the rescan will see what is left
         if stat.S_ISREG(entry.st_mode):
-            known.files[name] = entry.st_ino
+            known.files[name] = _identity(entry)
             tell(path)
         elif stat.S_ISDIR(entry.st_mode) and self._recurse and path not in self._folders:
             known.subfolders.add(name)
@@ -313,7 +321,7 @@ class Inbox:
             folder = waiting.pop()
             try:
                 told = os.stat(folder.path)
-                moved = told.st_mtime_ns != folder.mtime_ns or told.st_ino != folder.inode
+                moved = told.st_mtime_ns != folder.mtime_ns or steady_inode(told) != folder.inode
                 if not (moved or folder.hot or everything):
                     continue
                 new, below = self._list(folder, told, now)
@@ -337,7 +345,7 @@ class Inbox:
         self, folder: _Folder, told: os.stat_result, now: float
     ) -> tuple[list[str], list[_Folder]]:
         """New files of one directory, and its new subfolders."""
-        if told.st_ino != folder.inode:
+        if steady_inode(told) != folder.inode:
             self._ears.ignore(folder.path)
         # Listen first, then list: what comes between the two is seen twice, not never.
         self._ears.listen(folder.path)
@@ -346,10 +354,19 @@ class Inbox:
         subfolders: set[str] = set()
         new: list[str] = []
         prefix = folder.path + "/"
+        numbered = steady_inode(told) != 0
         with os.scandir(folder.path) as entries:
             for entry in entries:
                 name = entry.name
-                inode = entry.inode()
+                if numbered:
+                    inode = entry.inode()
+                elif is_ignored(name):
+                    continue
+                else:
+                    try:
+                        inode = _identity(entry.stat(follow_symlinks=False))
+                    except FileNotFoundError:
+                        continue  # gone since it was listed
                 if known.get(name) == inode:
                     files[name] = inode
                 elif is_ignored(name) or prefix + name in self._reserved:
@@ -363,7 +380,7 @@ class Inbox:
         for name in folder.subfolders - subfolders:
             self._drop_tree(prefix + name)
         folder.files, folder.subfolders = files, subfolders
-        folder.inode, folder.mtime_ns = told.st_ino, told.st_mtime_ns
+        folder.inode, folder.mtime_ns = steady_inode(told), told.st_mtime_ns
         folder.hot = now - told.st_mtime < RACY_SECONDS
         folder.readable = True
         below = [_Folder(prefix + n) for n in subfolders if prefix + n not in self._folders]

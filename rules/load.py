@@ -83,6 +83,7 @@ class _Loader:
     def load(self, data: Any) -> FolderRules:
         written = self._read(data)
         self._steps.set = written.set
+        self._steps.tickets = written.tickets is not None
         root = self._root(written)
         stages = self._stages(written, root)
         rules = tuple(
@@ -226,6 +227,8 @@ class _Loader:
         self._check_names(deliver, place)
         self._check_conditions("when", written.when, place)
         self._check_conditions("ensure", written.ensure, place)
+        if not deliver:
+            self._check_can_be_heard(output, written.ensure, place)
         return Rule(
             name=self._rule,
             match=written.match,
@@ -272,7 +275,19 @@ class _Loader:
             # A delivery that only measures is there for its report.
             output = replace(output, reports=True)
         self._check_conditions("ensure", written.ensure, place)
-        return Delivered(name, tuple(own.orders), output, {**of.ensure, **written.ensure})
+        ensure = {**of.ensure, **written.ensure}
+        self._check_can_be_heard(output, ensure, place)
+        return Delivered(name, tuple(own.orders), output, ensure)
+
+    def _check_can_be_heard(self, output: Output, ensure: Mapping[str, Any], place: Place) -> None:
+        """What is ensured is decoded again, and raw samples do not say what they are."""
+        if ensure and output.encoding.format == "pcm":
+            self._problem(
+                "results without a header (format: pcm) cannot be decoded again, so nothing can "
+                "be ensured of them; deliver wav beside it, and ensure that",
+                (*place, "ensure"),
+                field="ensure",
+            )
 
     def _check_names(self, deliver: tuple[Delivered, ...], place: Place) -> None:
         """Two sounds that would always have the same name are a slip."""

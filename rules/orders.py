@@ -28,6 +28,9 @@ def path_to_text(path: str | os.PathLike[str]) -> str:
     A path that is valid UTF-8 stays as it is; any other (and one that begins
     with `raw:`) becomes `raw:` and its percent-encoded bytes.
     """
+    plain = os.fspath(path)
+    if plain.isascii() and not plain.startswith(_RAW):
+        return plain
     raw = os.fsencode(path)
     try:
         text = raw.decode()

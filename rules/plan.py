@@ -201,7 +201,8 @@ def _all_chosen(order: Order, choices: Sequence[Choice]) -> Order:
         delivery=choices[0].delivery.model_copy(update={"sound": False}),
         branches=branches,
         measure=any(choice.measure for choice in choices),
-        names=choices[0].names,
+        # What is kept of the job names all of them; each delivery has its own in its names.
+        names={**choices[0].names, "rule": " + ".join(choice.rule for choice in choices)},
         record=record_of_all([choice.record for choice in choices]),
     )
     return _chosen(order, empty)

@@ -63,4 +63,6 @@ def record_of_all(records: Sequence[Record | None]) -> Record | None:
 def _beside(path: Path, ext: str) -> Path:
     """`take.wav` and `.json` give `take.wav.json`; a name at the system's limit is cut."""
     name = os.fsencode(path.name)
+    if len(name) <= _MOST_NAME_BYTES - _ROOM:
+        return Path(f"{path}{ext}")
     return path.with_name(os.fsdecode(name[: _MOST_NAME_BYTES - _ROOM]) + ext)

@@ -199,6 +199,15 @@ def with_members(order: Order, members: Mapping[str, SoundRef], *, fit: bool) ->
     )
 
 
+def names_members(order: Order) -> bool:
+    """True when a step takes a sound by the name of a member."""
+    for step in order.all_steps():
+        refs = [*step.sounds.values(), *(i.sound for entry in step.items.values() for i in entry)]
+        if any(member_named(str(ref.path)) is not None for ref in refs):
+            return True
+    return False
+
+
 def _one(ref: SoundRef, member: Callable[[str], SoundRef]) -> SoundRef:
     name = member_named(str(ref.path))
     return ref if name is None else member(name)

@@ -58,6 +58,9 @@ class Tell(Protocol):
         """`step` counts from 0."""
 
 
+_ONLY_IN_A_LIST = f"{{input:{ALL}}} is all members, and can only stand in a list"
+
+
 @dataclass
 class Steps:
     """One list of steps, read."""
@@ -81,6 +84,8 @@ class StepReader:
         self._faults = 0
         #: What files of the folder make a set.
         self.set: SetText | None = None
+        #: Tickets may name further sounds.
+        self.tickets = False
         #: Files beside the rules that steps name.
         self.sounds: set[Path] = set()
 
@@ -235,10 +240,15 @@ class StepReader:
 
     def _member_refused(self, name: str, field: str) -> str:
         """Why a member of a set cannot be used here; empty if it can."""
+        if self.set is None and self.tickets:
+            return "" if name != ALL or field.endswith(".file") else _ONLY_IN_A_LIST
         if self.set is None:
-            return f"{{input:{name}}} is a member of a set, and this folder has no `set:`"
+            return (
+                f"{{input:{name}}} is a member of a set, or a sound that a ticket names, and this "
+                "folder has no `set:` and no `tickets:`"
+            )
         if name == ALL and not field.endswith(".file"):
-            return f"{{input:{ALL}}} is all members, and can only stand in a list"
+            return _ONLY_IN_A_LIST
         try:
             self.set.check_member(name)
         except ValueError as wrong:

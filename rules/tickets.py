@@ -4,9 +4,10 @@
     sound: /srv/archive/take 7.wav
     params: {normalize: {target_lufs: -18}}   # as in a sidecar
     tags: {title: Monday}
+    sounds: {voice: /srv/archive/host.wav}    # what `{input:voice}` in the rule's steps means
 
-The sound stays where it is; the ticket goes to `done` or `failed` in its place. It must lie in one
-of the folder's `tickets: {roots: [...]}`, by a way without links.
+The sounds stay where they are; the ticket goes to `done` or `failed` in their place. They must lie
+in one of the folder's `tickets: {roots: [...]}`, by a way without links.
 """
 
 from __future__ import annotations
@@ -39,6 +40,14 @@ class Ticket(Sidecar):
     """What is wanted of a sound elsewhere."""
 
     sound: Text = Field(description="Absolute, or below the first of the roots.")
+    sounds: dict[Text, Text] = Field(
+        {}, max_length=100, description="Further sounds, by the names that the rule's steps use."
+    )
+
+    @property
+    def all_sounds(self) -> dict[str, str]:
+        """Each by the key under which it is written."""
+        return {"sound": self.sound, **{f"sounds.{k}": v for k, v in self.sounds.items()}}
 
 
 class BadTicket(BadSidecar):
@@ -56,13 +65,14 @@ def read_ticket(text: bytes, name: str) -> Ticket:
     return read
 
 
-def found_sound(written: str, roots: Sequence[str], name: str) -> Path:
+def found_sound(written: str, roots: Sequence[str], name: str, field: str = "sound") -> Path:
     """The file that a ticket points at.
 
     Args:
         written: its `sound`.
         roots: folders in which it may lie.
         name: the ticket's file name, for messages.
+        field: the key under which it is written, for messages.
 
     Raises:
         BadTicket: it lies elsewhere, behind a link, or is no plain file.
@@ -75,14 +85,16 @@ def found_sound(written: str, roots: Sequence[str], name: str) -> Path:
         if "\0" in written or not path.startswith(real + os.sep):
             continue
         if os.path.realpath(path) != path:
-            raise BadTicket(f"{name}: sound: {written} is reached by a link, which is not followed")
+            raise BadTicket(
+                f"{name}: {field}: {written} is reached by a link, which is not followed"
+            )
         try:
             told = os.lstat(path)
         except OSError as wrong:
             if os.path.isabs(written) or root == roots[-1]:
-                raise BadTicket(f"{name}: sound: {written}: {wrong.strerror}") from None
+                raise BadTicket(f"{name}: {field}: {written}: {wrong.strerror}") from None
             continue
         if not stat.S_ISREG(told.st_mode):
-            raise BadTicket(f"{name}: sound: {written} is no plain file")
+            raise BadTicket(f"{name}: {field}: {written} is no plain file")
         return Path(path)
-    raise BadTicket(f"{name}: sound: {written} lies in none of the allowed folders ({allowed})")
+    raise BadTicket(f"{name}: {field}: {written} lies in none of the allowed folders ({allowed})")

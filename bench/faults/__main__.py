@@ -1,6 +1,7 @@
 """Run one of them, or say which there are."""
 
 import importlib
+import inspect
 import pkgutil
 import sys
 
@@ -12,8 +13,9 @@ def main() -> int:
     names = sorted(m.name for m in pkgutil.iter_modules(bench.faults.__path__) if m.name[0] != "_")
     name, *arguments = sys.argv[1:] or [""]
     if name in names:
-        module = importlib.import_module(f"bench.faults.{name}")
-        return int(module.main(arguments))
+        run = importlib.import_module(f"bench.faults.{name}").main
+        sys.argv = [f"bench.faults {name}", *arguments]
+        return int(run(arguments) if inspect.signature(run).parameters else run())
     for one in names:
         said = (importlib.import_module(f"bench.faults.{one}").__doc__ or "").splitlines()[0]
         print(f"{one:12} {said}")

@@ -3,7 +3,7 @@
     python -m bench.faults disk [--rounds N] [--seed N]
 
 The disks are tmpfs; where mounting is refused it says so and ends with 2. The short form is
-tests/faults/test_full_disk.py.
+tests/daemon/delivering/test_troubles.py.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python -m bench.faults poison [--rounds N]
 
-The short form is tests/faults/test_poison.py.
+The short form are the tests of dead workers in tests/daemon/test_dispatcher.py.
 """
 
 import argparse

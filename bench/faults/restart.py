@@ -2,7 +2,7 @@
 
     python -m bench.faults restart [--queued N] [--interrupted N]
 
-The short form is tests/faults/test_restart.py.
+The short form is tests/faults/test_standing.py.
 """
 
 import argparse

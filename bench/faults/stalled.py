@@ -5,7 +5,7 @@
 Most are notes, which no rule takes and which must be told as left; among them are sounds in trees
 that are moved in, renamed in, and written by slow writers while it stands, which must be delivered
 whole and once. The short forms are test_20 of tests/daemon/test_complaints.py and
-tests/faults/test_stalled.py.
+tests/faults/test_standing.py.
 """
 
 import argparse

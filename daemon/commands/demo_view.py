@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from daemon.commands.console import show_json
 from daemon.jobs import Job
+from daemon.taking.homes import split
 from rules.orders import path_from_text
 
 if TYPE_CHECKING:
@@ -65,12 +66,11 @@ def all_dropped_as(job: Job) -> list[str]:
 
 def _as_dropped(job: Job, lies_at: str) -> str:
     path = path_from_text(lies_at)
-    # <hot folder>/processing/<job>/<path as it was dropped>
-    parts = list(path.parts)
-    if job.id not in parts:
+    # <hot folder>/processing/<home>/<path as it was dropped>
+    place = split(path.parts, job.id)
+    if place is None:
         return job.input_name
-    at = parts.index(job.id)
-    return str(PurePath(parts[at - 2], *parts[at + 1 :]))
+    return str(PurePath(path.parts[place[0] - 2], place[1]))
 
 
 def delivered(job: Job) -> list[Path]:

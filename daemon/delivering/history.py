@@ -73,6 +73,8 @@ def sentences(entry: Entry) -> Iterator[str]:
         yield f"came into {root.name} as {entry['rel']} ({entry['size']} bytes)"
     elif entry["do"] == "put":
         yield from _end(entry)
+    elif entry["do"] == "back":
+        yield f"went back to the inbox as {entry['rel']}: the daemon ended before its job was made"
     elif entry["do"] == "undone":
         yield f"undone: the original is {entry['original']} again"
 

@@ -6,9 +6,12 @@ files and the journal there, everything can be put back. Lines are fsynced
 before the files they tell of move. A line that a crash cut short is skipped.
 
     {"at", "do": "take", "job", "folder", "root", "rel", "size", "mtime_ns"}
+    {"at", "do": "back", "job", "folder", "rel"}
     {"at", "do": "put", "job", "stage", "rel", "from", "to", "state", ...}
     {"at", "do": "undo", "job", "rel", "original"}
     {"at", "do": "undone", "job", "original"}
+
+`back` undoes a `take` whose job the queue never knew: the files lie in the inbox again.
 
 A job of several files (a set, a sound and its sidecar) has a `take`, a `put`
 and an `undo` for each; the first `put` tells what came of them, the others are
@@ -18,6 +21,7 @@ and an `undo` for each; the first `put` tells what came of them, the others are
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,12 +38,13 @@ _READ_BYTES: Final = 1 << 20
 
 
 class Journal:
-    """The writing side. One process writes; within it, one thread at a time."""
+    """The writing side. One process writes; within it, any thread."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         """Nothing is opened before the first entry."""
         self.folder = folder
         self._clock = clock
+        self._lock = threading.Lock()
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Add entries; they are on the disk when it returns.
@@ -49,6 +54,10 @@ class Journal:
         """
         if not entries:
             return
+        with self._lock:
+            self._write(entries)
+
+    def _write(self, entries: Sequence[Entry]) -> None:
         now = self._clock.now()
         lines = b"".join(orjson.dumps({"at": now, **entry}) + b"\n" for entry in entries)
         path = self.folder / f"{datetime.fromtimestamp(now, UTC):%Y-%m}.jsonl"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,8 @@ class Storage:
         self._file, self._min_free, self._clock = file, min_free, clock
         self._mounts: dict[str, Mount] = _read(file)
         self._answers: dict[Path, tuple[float, str]] = {}
+        # For the memory of mounts alone: a target that does not answer keeps nobody else waiting.
+        self._lock = threading.Lock()
 
     def trouble(self, targets: Iterable[Path]) -> str:
         """Why nothing can be delivered to one of these folders, in words; empty if it can."""
@@ -61,8 +64,9 @@ class Storage:
             return f"{text} is away: {known.point} ({known.kind}) is not mounted"
         # What lies on the root of everything cannot be away.
         if known != mount and mount.point != "/":
-            self._mounts[text] = mount
-            self._remember()
+            with self._lock:
+                self._mounts[text] = mount
+                self._remember()
         return ""
 
     def _unwritable(self, target: Path) -> str:

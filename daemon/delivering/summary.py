@@ -37,6 +37,8 @@ def summary_of(entries: Iterable[Entry], folder: str, day: date) -> dict[str, An
             continue
         if entry["do"] == "take":
             taken.add(entry["job"])
+        elif entry["do"] == "back":
+            taken.discard(entry["job"])
         elif entry["do"] == "put" and not entry.get("further"):
             puts[entry.get("job") or f"{number}"] = entry  # the last word on a job counts
     failures = [
@@ -101,6 +103,16 @@ class Days:
         self._begun: dict[str, str] | None = None
         self._today: date | None = None
 
+    def is_over(self, folders: Iterable[FolderRules]) -> bool:
+        """True when `look` has something to do: asks no disk."""
+        known = self._begun
+        wanting = _wanting(folders)
+        return (
+            known is None
+            or self._today != _day(self._clock.now())
+            or any(str(f.root) not in known for f in wanting)
+        )
+
     def look(self, folders: Iterable[FolderRules]) -> None:
         """Sum up what has ended since the last look; cheap while the day stays the same.
 
@@ -108,7 +120,7 @@ class Days:
             OSError: it cannot be written; nothing is skipped, look again.
         """
         today = _day(self._clock.now())
-        wanting = [f for f in folders if f.summary or any("daily" in one.on for one in f.notify)]
+        wanting = _wanting(folders)
         if self._begun is None:
             self._begun = _read(self._file)
         if self._today == today and all(str(f.root) in self._begun for f in wanting):
@@ -135,6 +147,10 @@ class Days:
             if folder.summary:
                 write_summary(told, folder.stages.reports / "daily")
             self._notices.add(folder.notify, "daily", f"{folder.root}\0{told['day']}", told)
+
+
+def _wanting(folders: Iterable[FolderRules]) -> list[FolderRules]:
+    return [f for f in folders if f.summary or any("daily" in one.on for one in f.notify)]
 
 
 def _day(at: float) -> date:

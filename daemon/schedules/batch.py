@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from daemon.jobs import NewJob, estimated_cost, new_id
+from daemon.mounts import steady_inode
 from daemon.schedules.chores import task_of
 from daemon.schedules.firing import endpoint_of
 from daemon.schedules.load import Around, chain_of
@@ -285,5 +286,5 @@ def _of_machine(
             facts = path.lstat()
             if not stat.S_ISREG(facts.st_mode) or not facts.st_size:
                 continue
-            tag = f"{facts.st_ino:x}-{facts.st_size:x}-{facts.st_mtime_ns:x}"
+            tag = f"{steady_inode(facts):x}-{facts.st_size:x}-{facts.st_mtime_ns:x}"
             yield Candidate(rel, facts.st_size, tag, path)

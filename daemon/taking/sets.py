@@ -58,7 +58,8 @@ class Gathering:
             return f"{name} belongs to no set: its name is not like {example}"
         fields, member = read
         inside = "/" in self._wanted.by.text
-        key = ("" if inside else below, *(value.casefold() for value in fields.values()))
+        key = self.key_of(rel)
+        assert key is not None
         found = self._sets.get(key)
         if found is None:
             title = " ".join(fields.values())
@@ -71,6 +72,18 @@ class Gathering:
         found.since = now
         self._where[rel] = key, member
         return None
+
+    def key_of(self, rel: str) -> tuple[str, ...] | None:
+        """What tells the set of a file from others; None if its name belongs to none."""
+        read = self._read(rel)
+        if read is None:
+            return None
+        below = "" if "/" in self._wanted.by.text else rel.rpartition("/")[0]
+        return (below, *(value.casefold() for value in read[0].values()))
+
+    def is_begun(self, rel: str) -> bool:
+        """True when another file of its set waits already."""
+        return self.key_of(rel) in self._sets
 
     def _read(self, rel: str) -> tuple[dict[str, str], str] | None:
         """The fields that name the set, and the member."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from daemon.arrivals import stamp_at
@@ -16,8 +17,9 @@ from handlers.codecs.complete import Completeness
 from rules.match import FileFacts
 from rules.orders import SoundRef
 from rules.plan import NoRuleMatches, plan, printable
+from rules.sets import NoSuchMember, names_members, with_members
 from rules.sidecars import BadSidecar, overridden
-from rules.tickets import ENDS, BadTicket, found_sound, read_ticket
+from rules.tickets import ENDS, BadTicket, Ticket, found_sound, read_ticket
 
 _LOOK_AGAIN: Final = 2.0
 
@@ -30,6 +32,10 @@ class WithTickets:
         self._hand, self._roots, self._others = hand, roots, others
         #: Tickets whose sound is not complete, and since when (monotonic).
         self._since: dict[str, float] = {}
+
+    def wants_again(self, rel: str) -> bool:
+        """What the others say."""
+        return self._others is not None and self._others.wants_again(rel)
 
     @property
     def next_due(self) -> float:
@@ -52,19 +58,26 @@ class WithTickets:
         hand, named = self._hand, printable(os.path.basename(rel))
         try:
             ticket = read_ticket(read_text(path), named)
-            sound = found_sound(ticket.sound, self._roots, named)
-            reading = read_file(os.fspath(sound), local=mount_of(sound).local)
-            if reading is None or reading.leased is False or _is_short(reading.container):
-                why = f"{printable(sound.name)} is not complete"
-                if hand.now() - self._since.setdefault(rel, hand.now()) >= GIVE_UP:
-                    raise BadTicket(f"{named}: sound: {why} after {GIVE_UP:g} s")
-                hand.arrivals.again(path, _LOOK_AGAIN)
-                hand.arrivals.hold(path, f"{why} yet")
-                return True
+            found: dict[str, Path] = {}
+            sizes: dict[str, int] = {}
+            for key, written in ticket.all_sounds.items():
+                sound = found[key] = found_sound(written, self._roots, named, key)
+                reading = read_file(os.fspath(sound), local=mount_of(sound).local)
+                if reading is None or reading.leased is False or _is_short(reading.container):
+                    why = f"{printable(sound.name)} is not complete"
+                    if hand.now() - self._since.setdefault(rel, hand.now()) >= GIVE_UP:
+                        raise BadTicket(f"{named}: {key}: {why} after {GIVE_UP:g} s")
+                    hand.arrivals.again(path, _LOOK_AGAIN)
+                    hand.arrivals.hold(path, f"{why} yet")
+                    return True
+                sizes[key] = reading.size
             self._since.pop(rel, None)
-            planned = plan(hand.rules, FileFacts(sound.name, reading.size, hand.wall()), sound)
+            sound = found["sound"]
+            planned = plan(hand.rules, FileFacts(sound.name, sizes["sound"], hand.wall()), sound)
             order = overridden(planned.order, ticket, named)
-        except (BadSidecar, NoRuleMatches) as wrong:
+            if ticket.sounds or names_members(order):
+                order = with_members(order, _members(ticket, found), fit=False)
+        except (BadSidecar, NoRuleMatches, NoSuchMember) as wrong:
             self._since.pop(rel, None)
             if isinstance(wrong, NoRuleMatches) and hand.rules.no_match == "leave":
                 hand.arrivals.leave(path, stamp_at(path))
@@ -74,9 +87,20 @@ class WithTickets:
         job = hand.new_id()
         at = hand.rules.stages.processing / job / rel
         order = order.model_copy(update={"members": [SoundRef(path=at, name=named)]})
-        new = hand.new_job(job, rel, reading.size, replace(planned, order=order))
+        new = hand.new_job(job, rel, sum(sizes.values()), replace(planned, order=order))
         hand.take_together(new, (rel,), lambda _: None)
         return True
+
+
+def _members(ticket: Ticket, found: dict[str, Path]) -> dict[str, SoundRef]:
+    """The ticket's sounds by the names that steps have for them."""
+    return {
+        name: SoundRef(path=path, name=printable(path.name))
+        for name, path in (
+            ("sound", found["sound"]),
+            *((n, found[f"sounds.{n}"]) for n in ticket.sounds),
+        )
+    }
 
 
 def _is_short(container: Completeness | None) -> bool:

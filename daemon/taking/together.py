@@ -52,6 +52,9 @@ class Hand(Protocol):
     def path(self, rel: str) -> str:
         """Where a file of the inbox lies, by its path below it."""
 
+    def rel(self, path: str) -> str:
+        """The path below the inbox of a file in it."""
+
     def refuse(self, path: str, kind: str, error: str) -> None:
         """To `failed` without a job."""
 
@@ -66,6 +69,9 @@ class Hand(Protocol):
 
 class Together(Protocol):
     """One way of taking files together."""
+
+    def wants_again(self, rel: str, /) -> bool:
+        """True when a file that stays in the inbox is taken nevertheless: others need it."""
 
     def waits(self, path: str, rel: str) -> bool:
         """True when a complete file is not to be taken alone."""
@@ -106,10 +112,18 @@ class InSets:
         """Files that wait for others, and what for."""
         return self._sets.waiting()
 
+    def wants_again(self, rel: str) -> bool:
+        """True when another file of its set has come: the set is made anew, of all of them."""
+        return self._sets.is_begun(rel)
+
     def waits(self, path: str, rel: str) -> bool:
         """It waits for the others of its set; True, always."""
         wrong = self._sets.add(rel, self._hand.now())
         if wrong is None:
+            key = self._sets.key_of(rel)
+            for left in self._hand.arrivals.left_paths:
+                if self._sets.key_of(self._hand.rel(left)) == key:
+                    self._hand.arrivals.look_again(left)
             return True
         if self._hand.rules.no_match == "leave":
             self._hand.arrivals.leave(path, stamp_at(path))
@@ -208,6 +222,10 @@ class WithSidecars:
     def __init__(self, hand: Hand) -> None:
         self._hand = hand
         self._beside = Beside(hand.rules.root)
+
+    def wants_again(self, _rel: str, /) -> bool:
+        """Never: a sound is itself with or without what lies beside it."""
+        return False
 
     @property
     def next_due(self) -> float:

@@ -31,7 +31,7 @@ def quantized(file: MidiFile, grid_beats: float) -> MidiFile:
             "the file counts time in SMPTE frames, not in beats; there is no grid of beats for it"
         )
     # Beyond the last tick that a file can count to, all grids are one.
-    grid = float(min(_meant(grid_beats) * file.ticks_per_beat, _COARSEST))
+    grid = float(min(_meant(grid_beats) * file.ticks_per_beat, Fraction(_COARSEST)))
     if grid <= 1:
         return file
     notes = notes_of(file)

@@ -2,14 +2,13 @@
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from control_api.app import create_app
 from handlers.registry import operations
-from tests.control_api.fake import FakeService
+from tests.control_api.fake import FakeService, api_settings
 from tests.control_api.requests import TestClient
 from tests.control_api.test_contract import TOLD
 
@@ -26,7 +25,7 @@ TYPES = {"list": "array", "json": ("array", "object")}
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    settings = SimpleNamespace(auth_token="", max_upload_bytes=10_000)
+    settings = api_settings(auth_token="", max_upload_bytes=10_000)
     service = FakeService(tmp_path_factory.mktemp("served"))
     return TestClient(create_app(service, settings)).simulate_get("/v1/openapi.json").json
 

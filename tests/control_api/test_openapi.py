@@ -1,7 +1,5 @@
 """The served OpenAPI document, and whether the server does what it says."""
 
-from types import SimpleNamespace
-
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 from control_api.app import all_routes, create_app
 from control_api.shapes import SHAPES
 from handlers.registry import operations
-from tests.control_api.fake import FakeService, all_ready, leaving
+from tests.control_api.fake import FakeService, all_ready, api_settings, leaving
 from tests.control_api.requests import TestClient
 
 CHECKS = [
@@ -70,7 +68,7 @@ def service(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def app(service):
-    return create_app(service, SimpleNamespace(auth_token="", max_upload_bytes=10_000))
+    return create_app(service, api_settings(auth_token="", max_upload_bytes=10_000))
 
 
 @pytest.fixture(scope="module")

@@ -316,6 +316,7 @@ def test_a_job_that_kills_its_worker_once_is_forgiven(queue):
 
 
 def test_good_jobs_around_a_poisonous_one_all_finish(queue):
+    """P6, the short form of `python -m bench.faults poison`."""
     good = [job("nothing", cost=0.001) for _ in range(60)]
     queue.run(job("nothing", cost=0.001))  # one small job is known: pockets are filled
     poison = job("die", cost=0.001)

@@ -760,7 +760,7 @@ def test_a_folder_that_is_let_go_knows_until_when_also_when_it_comes_later(studi
     s = studio()
     s.manager.let_go("podcast", 100.0)  # before its rule file has been read
     s.settle()
-    (folder,) = s.manager._folders.values()
+    folder = next(iter(s.manager._folders.values())).folder
     assert folder.released_until == 100.0
     assert s.manager.names() == ["podcast"]
 

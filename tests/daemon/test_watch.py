@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from daemon import mounts
 from daemon.mounts import mount_of
 from daemon.watch import Deaf, Events, Inbox, is_ignored
 
@@ -100,6 +101,22 @@ def test_a_file_that_was_replaced_is_told_again(tmp_path):
     os.rename(tmp_path / "new", tmp_path / "a.wav")
 
     assert rescan(inbox) == ["a.wav"]
+
+
+def test_where_inodes_are_made_up_size_and_time_tell_files_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(mounts._devices, "makes_up", lambda device: True)
+    path = tmp_path / "a.wav"
+    touch(path)
+    inbox = Inbox(tmp_path)
+    assert rescan(inbox) == ["a.wav"]
+    again = tmp_path / "another inode"
+    again.touch()
+    os.utime(again, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    os.replace(again, path)
+    assert rescan(inbox, everything=True) == []
+
+    path.write_bytes(b"longer")
+    assert rescan(inbox, everything=True) == ["a.wav"]
 
 
 def test_a_file_that_was_taken_and_comes_again_is_told_again(tmp_path):

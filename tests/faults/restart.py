@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from daemon.queue import Policy, Queue
 from daemon.reader import JobReader
 from daemon.settings import Settings
 from daemon.store import Store
-from tests.whole.living import living
+from tests.whole.living import Living, living
 from tests.whole.test_start_and_stop import processor_time
 
 
@@ -28,10 +29,12 @@ class Story:
     wrong: list[str] = field(default_factory=list)
 
 
-def restart(folder: Path, *, queued: int, interrupted: int) -> Story:
-    """Leave a queue as a power cut would, and start on it."""
+def restart(
+    folder: Path, *, queued: int, interrupted: int, then: Callable[[Living], None] = lambda _: None
+) -> Story:
+    """Leave a queue as a power cut would, and start on it; `then` has the daemon afterwards."""
     story, settings = Story(), Settings(data_dir=folder / "data")
-    settings.data_dir.mkdir(parents=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.database)
     queue = Queue(store, Policy(), SystemClock(), lambda: 0.5)
     jobs = [
@@ -69,4 +72,5 @@ def restart(folder: Path, *, queued: int, interrupted: int) -> Story:
         if (counts := reader.counts())["completed"] != len(jobs):
             story.wrong.append(f"{counts}")
         reader.close()
+        then(daemon)
     return story

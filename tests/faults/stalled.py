@@ -26,65 +26,82 @@ class Story:
 
 def stalled(folder: Path, *, files: int, sounds: int, seed: int, writers: int = 6) -> Story:
     """Stop it, let files arrive, and let it go on."""
-    story, dice = Story(writers=writers), random.Random(seed)
-    box, aside = folder / "data/folders/box", folder / "aside"
+    box = folder / "data/folders/box"
+    prepare(box)
+    with living(folder / "data") as daemon:
+        return stand_still(daemon, box, files=files, sounds=sounds, seed=seed, writers=writers)
+
+
+def prepare(box: Path) -> None:
+    """Make the hot folder."""
     box.mkdir(parents=True)
     (box / "rules.yaml").write_text(RULES)
+
+
+def stand_still(
+    daemon, box: Path, *, files: int, sounds: int, seed: int, writers: int = 6
+) -> Story:
+    """The same with a daemon that runs."""
+    story, dice = Story(writers=writers), random.Random(seed)
+    aside = daemon.data.parent / "aside"
     given: dict[str, bytes] = {}
-    with living(folder / "data") as daemon:
-        before = len(daemon.get("/v1/jobs")["jobs"])
-        assert before == 0
-        os.kill(daemon.process.pid, signal.SIGSTOP)
-        try:
-            for number in range(files - sounds):
-                below = box / f"{number // 1000}"
-                below.mkdir(exist_ok=True)
-                (below / f"{number}.txt").touch()
-            for number in range(sounds - writers):
-                tree = number % 2 == 0
-                rel = f"tree {number // 200}/{number}.wav" if tree else f"{number}.wav"
-                given[rel] = sound(number, 500)
-                path = (aside if tree else box) / rel
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(given[rel])
-            for tree in sorted(aside.iterdir()) if aside.exists() else []:
-                os.rename(tree, box / tree.name)
-            slow = []
-            for number in range(writers):
-                rel = f"slow {number}.wav"
-                given[rel] = sound(10**6 + number, 2000)
-                slow.append(
-                    threading.Thread(
-                        target=_write, args=(box / rel, given[rel], dice.uniform(0.1, 2.0))
-                    )
-                )
-                slow[-1].start()
-        finally:
-            os.kill(daemon.process.pid, signal.SIGCONT)
-        began = time.monotonic()
-        _until(lambda: _left(daemon) == files - sounds, story, "left")
-        story.seen = time.monotonic() - began
-        for one in slow:
-            one.join()
-        done = box / "done"
-        _until(lambda: all((done / rel).exists() for rel in given), story, "delivered")
-        story.delivered = time.monotonic() - began
-        if (left := _left(daemon)) != files - sounds:
-            story.wrong.append(f"{left} files are left of {files - sounds}")
-        for rel, data in given.items():
-            kept, out = done / rel, box / "out" / rel
-            if not kept.exists() or kept.read_bytes() != data:
-                story.wrong.append(f"{rel} is not in done as it was dropped")
-            if not out.exists() or not is_reverse(out.read_bytes(), data):
-                story.wrong.append(f"{rel} was not delivered whole")
-        for stage in ("done", "out"):
-            there = sum(len(names) for _, _, names in os.walk(box / stage))
-            if there != len(given):
-                story.wrong.append(f"{there} files in {stage}, {len(given)} were dropped")
-        counts = daemon.get("/v1/folders")["folders"][0]
-        if counts["taken"] != len(given) or counts["failed"]:
-            story.wrong.append(f"taken {counts['taken']}, failed {counts['failed']}")
+    os.kill(daemon.process.pid, signal.SIGSTOP)
+    try:
+        _arrive(box, aside, given, files - sounds, sounds - writers)
+        slow = []
+        for number in range(writers):
+            rel = f"slow {number}.wav"
+            given[rel] = sound(10**6 + number, 2000)
+            about = (box / rel, given[rel], dice.uniform(0.1, 2.0))
+            slow.append(threading.Thread(target=_write, args=about))
+            slow[-1].start()
+    finally:
+        os.kill(daemon.process.pid, signal.SIGCONT)
+    began = time.monotonic()
+    _until(lambda: _left(daemon) == files - sounds, story, "left")
+    story.seen = time.monotonic() - began
+    for one in slow:
+        one.join()
+    done = box / "done"
+    _until(lambda: all((done / rel).exists() for rel in given), story, "delivered")
+    story.delivered = time.monotonic() - began
+    _check(daemon, box, given, files - sounds, story)
     return story
+
+
+def _arrive(box: Path, aside: Path, given: dict[str, bytes], notes: int, sounds: int) -> None:
+    """Notes one by one, sounds one by one and in trees that are moved in."""
+    for number in range(notes):
+        below = box / f"{number // 1000}"
+        below.mkdir(exist_ok=True)
+        (below / f"{number}.txt").touch()
+    for number in range(sounds):
+        tree = number % 2 == 0
+        rel = f"tree {number // 200}/{number}.wav" if tree else f"{number}.wav"
+        given[rel] = sound(number, 500)
+        path = (aside if tree else box) / rel
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(given[rel])
+    for tree in sorted(aside.iterdir()) if aside.exists() else []:
+        os.rename(tree, box / tree.name)
+
+
+def _check(daemon, box: Path, given: dict[str, bytes], notes: int, story: Story) -> None:
+    if (left := _left(daemon)) != notes:
+        story.wrong.append(f"{left} files are left of {notes}")
+    for rel, data in given.items():
+        kept, out = box / "done" / rel, box / "out" / rel
+        if not kept.exists() or kept.read_bytes() != data:
+            story.wrong.append(f"{rel} is not in done as it was dropped")
+        if not out.exists() or not is_reverse(out.read_bytes(), data):
+            story.wrong.append(f"{rel} was not delivered whole")
+    for stage in ("done", "out"):
+        there = sum(len(names) for _, _, names in os.walk(box / stage))
+        if there != len(given):
+            story.wrong.append(f"{there} files in {stage}, {len(given)} were dropped")
+    counts = daemon.get("/v1/folders")["folders"][0]
+    if counts["taken"] != len(given) or counts["failed"]:
+        story.wrong.append(f"taken {counts['taken']}, failed {counts['failed']}")
 
 
 def _left(daemon) -> int:

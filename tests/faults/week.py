@@ -369,9 +369,8 @@ class _Week:
         """While the kernel's queue overflows nobody hears anything."""
         manager = self.whole.manager
         for one in manager._everyone():
-            one.arrivals.hint = (
-                _nothing if self._deaf else type(one.arrivals).hint.__get__(one.arrivals)
-            )
+            arrivals = one.folder.arrivals
+            arrivals.hint = _nothing if self._deaf else type(arrivals).hint.__get__(arrivals)
 
     def _overflow(self) -> Writing:
         self.story.overflows += 1

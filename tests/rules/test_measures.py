@@ -77,6 +77,21 @@ def test_faults_of_conditions_are_told_with_their_line():
     assert told[1].startswith(f"{HOT}/rules.yaml:6: rule A: ensure.bmp: nothing measures that")
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{output: {format: pcm}, ensure: {duration: '> 1'}}",
+        "{ensure: {duration: '> 1'}, deliver: {raw: {output: {format: pcm}}}}",
+        "{deliver: {raw: {output: {format: pcm}, ensure: {duration: '> 1'}}}}",
+    ],
+)
+def test_nothing_is_ensured_of_samples_without_a_header(rule):
+    with pytest.raises(RulesBroken, match="format: pcm"):
+        load_rules(f"rules: [{rule}]", HOT / "rules.yaml", Surroundings(HOT))
+    both = "{deliver: {raw: {output: {format: pcm}}, cd: {ensure: {duration: '> 1'}}}}"
+    assert load_rules(f"rules: [{both}]", HOT / "rules.yaml", Surroundings(HOT))
+
+
 def test_a_file_is_not_asked_before_it_is_measured():
     """What only a result has (its size) is no condition of `when`."""
     assert set(ensurable()) - set(measured()) == {"duration", "channels", "sample_rate", "size"}

@@ -231,6 +231,17 @@ rules:
     )
 
 
+def test_the_manifest_of_several_rules_names_them_all(shop, take):
+    s = shop(
+        "match_all: true\nrules:\n"
+        "  - {name: one, steps: [reverse], output: {folder: out/1}}\n"
+        "  - {name: two, steps: [reverse], output: {folder: out/2}}\n"
+    )
+    s.deliver("take.wav", take)
+    manifest = json.loads((s.root / "manifests/take.wav.json").read_text())
+    assert manifest["rule"] == "one + two"
+
+
 # -- the same sound again --------------------------------------------------------------------------
 def earlier(known, key, job):
     first = known.setdefault(key, job)

@@ -1,3 +1,5 @@
+"""P4, the short form of `python -m bench.faults disk`: disks that are full, away, or read-only."""
+
 import pytest
 
 from daemon.delivering import holding

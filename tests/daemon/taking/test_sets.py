@@ -251,6 +251,81 @@ def test_a_power_cut_at_any_move_loses_no_file_and_makes_one_job(at, studio, mon
     assert len(s.queue.jobs) == 1
 
 
+@pytest.mark.parametrize("at", range(1, 4))
+def test_a_crash_while_a_set_goes_back_to_the_inbox_is_finished_and_written_down(
+    at, studio, monkeypatch
+):
+    s = studio()
+    for stem in ("drums", "bass", "vocals"):
+        s.drop(f"x_{stem}.wav", wav(len(stem)))
+    s.pass_time(5, steps=5)
+    (lost,) = s.queue.jobs
+    s.queue.jobs.clear()  # as if the crash had come before the row
+    real, moves = hotfolder.move_numbered, 0
+
+    class PowerCut(BaseException):
+        pass
+
+    def cut(*args, **more):
+        nonlocal moves
+        moves += 1
+        if moves == at:
+            raise PowerCut
+        return real(*args, **more)
+
+    monkeypatch.setattr(hotfolder, "move_numbered", cut)
+    s.restart()
+    with pytest.raises(PowerCut):
+        s.settle()
+    monkeypatch.undo()
+    s.restart()
+    s.pass_time(15, steps=8)
+    s.finish()
+    s.pass_time(5, steps=2)
+
+    assert s.files() == ["done/x_bass.wav", "done/x_drums.wav", "done/x_vocals.wav"]
+    assert len(s.queue.jobs) == 1
+    told = [e["rel"] for e in s.manager._journal.of_job(lost) if e["do"] == "back"]
+    assert sorted(set(told)) == ["x_bass.wav", "x_drums.wav", "x_vocals.wav"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("way", ["keep", "undo"])
+def test_one_changed_member_of_a_set_that_stayed_makes_the_set_anew(way, restarted, studio):
+    s = studio(BAND + "    originals: keep\n" if way == "keep" else BAND)
+    for song in ("x", "y"):
+        for stem in ("drums", "bass", "vocals"):
+            s.drop(f"{song}_{stem}.wav", wav(len(stem)))
+    s.pass_time(5, steps=5)
+    first = list(s.queue.jobs)
+    assert len(first) == 2
+    kept = {"record": {"originals": "keep"}} if way == "keep" else {}
+    for job in first:
+        s.queue.end(job, "completed", result={"outputs": [], "steps": [], **kept})
+    s.pass_time(15, steps=3)
+    if way == "undo":
+        for job in first:
+            s.manager.undo(job)
+    assert len(s.files()) == 6
+    s.pass_time(30, steps=6)
+    assert list(s.queue.jobs) == first, "nothing has changed"
+    if restarted:
+        s.restart()
+        s.pass_time(10, steps=5)
+
+    s.drop("x_bass.wav", wav(77))
+    s.pass_time(10, steps=10)
+    (again,) = set(s.queue.jobs) - set(first)
+    order = Order.model_validate_json(s.queue.jobs[again].order)
+    assert [ref.path.name for ref in order.members] == [
+        f"x_{stem}.wav" for stem in ("drums", "bass", "vocals")
+    ]
+    assert order.members[1].path.read_bytes() == wav(77)
+    assert [name for name in s.files() if "/" not in name] == [
+        f"y_{stem}.wav" for stem in ("bass", "drums", "vocals")
+    ]
+
+
 def test_a_failed_set_is_retried_whole(studio):
     s = studio()
     for stem in ("drums", "bass", "vocals"):

@@ -107,3 +107,75 @@ def test_a_failed_ticket_is_retried(studio):
     (job,) = studio.queue.jobs
     assert studio.manager.bring_back(job)
     assert studio.files() == [f"processing/{job}/x.job.yaml"]
+
+
+# -- several sounds --------------------------------------------------------------------------------
+def duck(archive):
+    return f"""
+tickets: {{roots: ["{archive}"]}}
+rules:
+  - match: {{ext: wav}}
+    steps: [{{sidechain_duck: {{trigger_file: "{{input:voice}}"}}}}]
+"""
+
+
+def refused(s, name):
+    return json.loads((s.root / f"failed/{name}.json").read_text())["error"]
+
+
+def test_a_ticket_names_further_sounds_that_the_steps_take(studio, archive):
+    (studio.root / "rules.yaml").write_text(duck(archive))
+    (archive / "host.wav").write_bytes(wav(300))
+    said = {"sound": "deep/take 7.wav", "sounds": {"voice": "host.wav"}}
+    studio.drop("x.job.yaml", json.dumps(said).encode())
+    studio.pass_time(6, steps=12)
+
+    (job,) = studio.queue.jobs.values()
+    order = Order.model_validate_json(job.order)
+    assert order.sound.path == archive / "deep/take 7.wav"
+    assert order.steps[0].sounds["trigger_file"].path == archive / "host.wav"
+    studio.finish()
+    assert studio.files() == ["done/x.job.yaml"]
+    assert (archive / "host.wav").exists()
+
+
+def test_a_further_sound_that_is_not_complete_is_waited_for(studio, archive):
+    (studio.root / "rules.yaml").write_text(duck(archive))
+    (archive / "host.wav").write_bytes(wav(300)[:200])
+    said = {"sound": "deep/take 7.wav", "sounds": {"voice": "host.wav"}}
+    studio.drop("x.job.yaml", json.dumps(said).encode())
+    studio.pass_time(6, steps=12)
+    assert studio.queue.jobs == {}
+
+    (archive / "host.wav").write_bytes(wav(300))
+    studio.pass_time(6, steps=12)
+    assert len(studio.queue.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("sounds", "told"),
+    [
+        ({"voice": "../secret.wav"}, "x.job.yaml: sounds.voice: ../secret.wav lies in none"),
+        ({"other": "deep/take 7.wav"}, "names the member voice; the set has: sound, other"),
+        ({}, "names the member voice; the set has: sound"),
+    ],
+)
+def test_a_ticket_whose_sounds_are_not_what_the_steps_take_is_refused(
+    sounds, told, studio, archive
+):
+    (studio.root / "rules.yaml").write_text(duck(archive))
+    said = {"sound": "deep/take 7.wav", "sounds": sounds}
+    studio.drop("x.job.yaml", json.dumps(said).encode())
+    studio.pass_time(6, steps=12)
+    assert studio.queue.jobs == {}
+    assert told in refused(studio, "x.job.yaml")
+
+
+def test_a_sound_that_is_dropped_where_only_a_ticket_can_name_the_others_is_refused(
+    studio, archive
+):
+    (studio.root / "rules.yaml").write_text(duck(archive))
+    studio.drop("alone.wav")
+    studio.pass_time(6, steps=12)
+    assert studio.queue.jobs == {}
+    assert "names the member voice" in refused(studio, "alone.wav")

@@ -1,4 +1,5 @@
 import os
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,45 @@ def studio(tmp_path):
     yield make
     for one in made:
         one.manager.stop()
+
+
+# -- a share that makes inodes up ------------------------------------------------------------------
+class _AnotherNumber:
+    """What `stat` tells, with another inode number each time: sshfs does that."""
+
+    numbers = count(1_000)
+
+    def __init__(self, told):
+        self._told, self.st_ino = told, next(self.numbers)
+
+    def __getattr__(self, name):
+        return getattr(self._told, name)
+
+
+def test_a_file_settles_where_every_look_gives_it_another_inode(studio, monkeypatch):
+    sshfs = Mount("/", "fuse.sshfs")
+    monkeypatch.setattr("daemon.hotfolder.mount_of", lambda path: sshfs)
+    monkeypatch.setattr(mounts._devices, "makes_up", lambda device: True)
+    for name in ("stat", "lstat", "fstat"):
+        call = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, _call=call, **k: _AnotherNumber(_call(*a, **k)))
+    s = studio()
+    s.manager.turn()
+    s.drop("take.wav", wav(100)[:44] + b"\1" * 200)
+    s.pass_time(12, steps=24)
+
+    assert s.names == ["take.wav"]
+    assert len(s.queue.jobs) == 1
+
+
+def test_the_mount_table_tells_whose_inodes_mean_nothing():
+    table = (
+        "36 35 0:52 / /mnt/a rw - fuse.sshfs host:/a rw\n"
+        "37 35 0:53 / /mnt/b rw - nfs4 host:/b rw\n"
+        "38 35 0:54 / /tmp rw - tmpfs tmpfs rw\n"
+        "39 35 0:55 / /mnt/c rw - cifs //host/c rw\n"
+    )
+    assert sorted(mounts._making_up(table)) == [os.makedev(0, 52), os.makedev(0, 55)]
 
 
 # -- the method ------------------------------------------------------------------------------------
