@@ -361,6 +361,8 @@ class Vitals:
     engines: Mapping[str, float]
     #: Bytes free where the data lie.
     disk_free: int
+    #: What stands around the workers.
+    sandbox: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,12 @@ def routes(service: Service) -> list[Route]:
     def readyz(_: falcon.Request, resp: falcon.Response) -> None:
         vitals = service.vitals()
         ready = not vitals.problems
-        body = {"ok": ready, "problems": dict(vitals.problems), "notes": list(vitals.notes)}
+        body = {
+            "ok": ready,
+            "problems": dict(vitals.problems),
+            "notes": list(vitals.notes),
+            "sandbox": vitals.sandbox,
+        }
         answer_json(resp, body, 200 if ready else 503)
 
     def metrics(_: falcon.Request, resp: falcon.Response) -> None:

@@ -103,6 +103,8 @@ class Readiness(TypedDict):
     ok: bool
     problems: dict[str, str]
     notes: list[str]
+    #: What stands between the workers, which open strangers' files, and the rest of the machine.
+    sandbox: str
 
 
 class Health(TypedDict):

@@ -7,11 +7,16 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from daemon import log as logs
 from daemon.address import announce, withdraw
 from daemon.process import DispatcherProcess
 from daemon.settings import Settings
+from daemon.walls.level import check as check_sandbox
+
+if TYPE_CHECKING:
+    from rules.model import FolderRules
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +29,12 @@ def serve(settings: Settings) -> int:
     Says on standard output where it listens, once it answers there.
 
     Raises:
+        BadSettings: a sandbox is required, and this kernel has none.
         OSError: the address is taken, or the data directory cannot be written.
         UnusableDatabase: another daemon runs on this data, or the database is damaged.
         BrokenPlugin: an installed operation cannot be loaded.
     """
+    check_sandbox(settings)
     logs.configure(settings, "main")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # The workers' imports would take both cores away from those of the API.
@@ -40,7 +47,7 @@ def serve(settings: Settings) -> int:
             from control_api.app import serve as listen
             from control_api.mcp.door import Door
             from control_api.scopes import Keys
-            from daemon.client import Client
+            from daemon.client import Client, QueueUnavailable
             from daemon.clock import SystemClock
             from daemon.delivering.notices import Notices
             from daemon.delivering.notifier import Notifier
@@ -49,6 +56,7 @@ def serve(settings: Settings) -> int:
             from daemon.reader import JobReader
             from daemon.service import QueueService
             from daemon.tokens import TokenFile
+            from daemon.walls.places import announcement, of_folder
             from handlers.registry import operations
 
             operations()
@@ -58,7 +66,15 @@ def serve(settings: Settings) -> int:
         client = Client(settings.socket)
         reader = JobReader(settings.database)
         notices = Notices(settings.notices, SystemClock())
-        manager = FolderManager(settings, client, reader, notices=notices)
+
+        def announce_places(rules: FolderRules) -> None:
+            """Have workers walled in with a gate to a folder, before its first job comes."""
+            try:
+                client.upkeep("allow", **announcement(of_folder(rules)))
+            except QueueUnavailable as wrong:  # its first job then waits for other workers
+                log.info("%s is not announced: %s", rules.name, wrong)
+
+        manager = FolderManager(settings, client, reader, notices=notices, adopted=announce_places)
         service = QueueService(settings, client, reader, manager)
         notifier = Notifier(settings, notices, client, announced=service.deliverer.wake)
         spool = settings.uploads / "incoming"

@@ -5,7 +5,8 @@
 A job that names URLs visits the `net` lane before and after its work, as any
 chain changes lanes; so it is cancelled, tried again and recovered like any
 other job, an async request is answered at once, and no process that opens
-sounds ever opens a connection. Nothing is decoded here.
+sounds ever opens a connection. Nothing is decoded here. Chores are done here
+too: they need the database, and no decoder may come near it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from daemon.delivery import publish
-from daemon.execution import Claim, Context, Errands, FetchErrand, Finished, HandOver, SendErrand
+from daemon.execution import (
+    CHORE,
+    Claim,
+    Context,
+    Errands,
+    FetchErrand,
+    Finished,
+    HandOver,
+    SendErrand,
+)
 from daemon.outgoing import Outgoing
 from daemon.settings import Settings
 from daemon.urls import Policy, without_secrets
@@ -59,6 +69,10 @@ def run(claim: Claim, context: Context) -> HandOver | Finished:
             patient and it may pass.
         TooLarge, UnreadableInput: a URL gave too much, or nothing.
     """
+    if claim.order.startswith(CHORE):
+        from daemon.schedules import housework
+
+        return housework.run(claim, context)
     errands = claim.errands or Errands()
     client = outgoing_for(context.settings)
     if claim.intent is None:

@@ -38,12 +38,14 @@ class Desk:
         drain: Callable[[], None],
         stats: Callable[[], dict[str, Any]],
         unload: Callable[[list[str]], list[str]],
+        allow: Callable[[list[str], list[str]], None],
     ) -> None:
         """Take messages.
 
         Args:
             stop_job: tells the worker of a running job that it is cancelled.
             unload: has models dropped (all if none is named); those that were loaded.
+            allow: lets workers that are started from now on read and write at these places.
         """
         self._queue = queue
         self._store = store
@@ -51,6 +53,7 @@ class Desk:
         self._drain = drain
         self._stats = stats
         self._unload = unload
+        self._allow = allow
         self.clients: set[Client] = set()
         self._answers: list[tuple[Client, dict[str, Any]]] = []
         self._waiting: defaultdict[str, list[tuple[Client, int]]] = defaultdict(list)
@@ -149,6 +152,9 @@ class Desk:
                 return True
             case "upkeep":
                 return self._store.upkeep(message["pages"])
+            case "allow":
+                self._allow(message["read"], message["written"])
+                return True
             case "subscribe":
                 client.subscribed = True
                 self._queue.listening = True

@@ -23,6 +23,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import orjson
+
 from daemon import log as logs
 from daemon import wire
 from daemon.budgets import INTERVAL, Budgets
@@ -55,6 +57,8 @@ _SAVE_PROGRESS = 2.0
 _RESTORE_RESERVE = 5.0
 _LONGEST_SLEEP = 60.0  # the wall clock may jump, so delayed jobs are looked at now and then
 _KINDS_REMEMBERED = 1000
+#: Workers that were started for a job's places, and cannot go there either, until it is failed.
+_MOST_TURNS = 3
 #: How an attempt ended, from what its worker says.
 _OUTCOMES = {
     "finished": "completed",
@@ -110,6 +114,7 @@ class Dispatcher:
             drain=self.drain,
             stats=self._stats,
             unload=self._unload,
+            allow=self._allow,
         )
         self._litter = Litter(settings)
         self._listener = wire.listen(settings.socket)
@@ -126,6 +131,8 @@ class Dispatcher:
         self._lately: dict[QueueLane, float] = dict.fromkeys(LANES, 1.0)
         #: Channels whose other side did not take everything.
         self._slow: set[Channel] = set()
+        #: How often jobs were given back because of where they are.
+        self._outside: dict[str, int] = {}
         self._budgets = Budgets(settings)
         self._looking = False
         #: Workers that were ended because of the job that they ran, and why.
@@ -338,7 +345,7 @@ class Dispatcher:
     def _handle(self, worker: Worker, message: dict[str, Any]) -> None:
         match message["do"]:
             case "ready":
-                self._lanes.is_ready(worker)
+                self._lanes.is_ready(worker, message["walls"])
                 self._say_warm()
             case "shelf":
                 worker.shelf = message["loaded"]
@@ -356,8 +363,36 @@ class Dispatcher:
             case "first":
                 earlier = self._queue.first(worker.pocket[0], message["key"], take=message["take"])
                 self._replies.append((worker, {"do": "intended", "earlier": earlier}))
+            case "result_of":
+                result = self._queue.result_of(message["job"])
+                self._replies.append((worker, {"do": "intended", "result": result}))
+            case "outside":
+                self._on_outside(worker)
             case _:
                 self._on_outcome(worker, message)
+
+    def _on_outside(self, worker: Worker) -> None:
+        """A job is about places that its worker's walls have no gate to: another one gets it."""
+        # Where they are is read from the order: the worker has opened strangers' files.
+        from daemon.execution import Claim
+        from daemon.walls.places import of_claim
+
+        held = self._unpocket(worker)
+        places = of_claim(Claim.model_validate_json(orjson.dumps(held.claim())))
+        known = worker.roots
+        if all(p in known and (made is None or known[p]) for p, made in places.items()):
+            # It was started for these, and yet it cannot go there.
+            self._outside[held.id] = self._outside.pop(held.id, 0) + 1
+        if self._outside.get(held.id, 0) >= _MOST_TURNS:
+            del self._outside[held.id]
+            detail = "a folder of this job cannot be reached from inside the workers' sandbox"
+            self._queue.fail(held, Fault("StorageFailed", detail, transient=True))
+        else:
+            self._lanes.allow(places)
+            self._untouched(held, f"{worker.label} may not go where it is")
+        while len(self._outside) > _KINDS_REMEMBERED:
+            del self._outside[next(iter(self._outside))]
+        self._lanes.replace(worker, "it may not go where a job is")
 
     def _intend(self, worker: Worker, held: Held, intent: dict[str, Any]) -> None:
         if held.cancel_requested and held.intent is None:
@@ -545,10 +580,16 @@ class Dispatcher:
                     "jobs_done": worker.jobs_done,
                     "memory": worker.memory,
                     "shelf": worker.shelf,
+                    "walls": worker.walls,
                 }
                 for worker in self._lanes
             ],
         }
+
+    def _allow(self, read: list[str], written: list[str]) -> None:
+        from daemon.walls.places import announced
+
+        self._lanes.allow(announced(read, written))
 
     def _unload(self, slugs: list[str]) -> list[str]:
         """Have models dropped wherever they are; those that were anywhere."""

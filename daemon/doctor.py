@@ -62,6 +62,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         _machine,
         _device,
+        _sandbox,
         _packages,
         _codecs,
         _kernels,
@@ -134,6 +135,26 @@ def _device(settings: Settings) -> Iterator[Finding]:
             f"AUDIOLLA_DEVICE = {wanted}, but {why_not or _count(len(found), 'device') + ' found'}",
             "install the NVIDIA driver, or set AUDIOLLA_DEVICE=auto",
         )
+
+
+def _sandbox(settings: Settings) -> Iterator[Finding]:
+    from daemon.walls import level
+
+    can, lacks = level.possible()
+    if settings.sandbox == "off":
+        yield Finding(
+            "machine",
+            "sandbox",
+            "note",
+            f"off, as AUDIOLLA_SANDBOX says; this kernel can: {can}",
+            "set AUDIOLLA_SANDBOX=auto",
+        )
+    elif lacks:
+        verdict: Verdict = "problem" if level.wanted(settings) else "note"
+        mend = "a kernel from 5.13 on with Landlock enabled (lsm=...,landlock)"
+        yield Finding("machine", "sandbox", verdict, f"{can}; {'; '.join(lacks)}", mend)
+    else:
+        yield Finding("machine", "sandbox", "ok", f"workers are confined: {can}")
 
 
 def cuda_devices() -> tuple[list[str], str]:

@@ -7,6 +7,7 @@ The seam between the queue (which knows nothing of sound) and the runner
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from daemon.jobs import QueueLane
 from daemon.settings import Settings
 from handlers.chain import Recall
 from handlers.engines.shelf import Shelf
-from rules.orders import WirePath
+from rules.orders import Order, WirePath
 
 CHORE = '{"chore":'
 """Begins an order that is about housekeeping, not about sound."""
@@ -99,6 +100,16 @@ class Claim(_Plain):
     #: What goes over the network before and after the work.
     errands: Errands | None = None
 
+    def read_order(self) -> Order:
+        """The order, which is about sound: no chore."""
+        return _read(self.order)
+
+
+@lru_cache(maxsize=1)
+def _read(order: str) -> Order:
+    # The worker asks it where the job is, the runner what to do: read once for both.
+    return Order.model_validate_json(order)
+
 
 class Finished(_Plain):
     """The job is done."""
@@ -162,6 +173,9 @@ class Context(Promises, Protocol):
         Returns:
             The job that did it or does it; None if it is this one now.
         """
+
+    def result_of(self, job: str) -> dict[str, Any] | None:
+        """The result of another job that has completed; None where there is none."""
 
 
 class Run(Protocol):

@@ -6,10 +6,12 @@ import signal
 from dataclasses import dataclass
 
 from daemon.jobs import QueueLane
-from handlers.errors import DISK_FULL, STORAGE_AWAY, AudiollaError
+from handlers.errors import DISK_FULL, STORAGE_AWAY, AudiollaError, TooLarge
 
 #: Class names, because the library that raises them is not imported here.
 _OUT_OF_MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})
+#: What torch says, as a RuntimeError, where the processor's memory is at an end.
+_CPU_ALLOCATOR = "DefaultCPUAllocator"
 
 
 class UnusableDatabase(Exception):
@@ -54,9 +56,13 @@ def fault_of(error: BaseException, lane: QueueLane) -> Fault:
     if isinstance(error, OSError) and error.errno in DISK_FULL | STORAGE_AWAY:
         kind = "StorageFull" if error.errno in DISK_FULL else "StorageFailed"
         return Fault(kind, str(error), transient=True, step=step, op=op)
-    if name in _OUT_OF_MEMORY:
+    if name in _OUT_OF_MEMORY or _CPU_ALLOCATOR in str(error):
         detail = f"not enough memory on the {lane.upper()}: {error}".rstrip(": ")
-        return Fault(name, detail, transient=lane == "gpu", step=step, op=op)
+        if lane == "gpu":
+            return Fault(name, detail, transient=True, step=step, op=op)
+        # Trying again would need as much: it is the sound that is too large for a worker.
+        hint = "AUDIOLLA_WORKER_MEMORY is what one worker may take; a shorter sound needs less"
+        return Fault(TooLarge.__name__, detail, hint=hint, step=step, op=op)
     return Fault(name, str(error) or name, step=step, op=op)
 
 

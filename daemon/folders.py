@@ -87,6 +87,7 @@ class FolderManager:
         new_job_id: Callable[[], str] = new_id,
         listen: bool = True,
         notices: Notices | None = None,
+        adopted: Callable[[FolderRules], object] = lambda _: None,
     ) -> None:
         """Nothing is read or started yet.
 
@@ -96,12 +97,14 @@ class FolderManager:
             clock: the time.
             new_job_id: chooses job ids.
             notices: where those are told of who want to know.
+            adopted: told of each folder's rules before its first file is taken.
             listen: use the kernel's events; without, rescans find everything.
         """
         self._settings = settings
         self._queue, self._ledger = queue, ledger
         self._clock = clock or SystemClock()
         self._new_job_id = new_job_id
+        self._adopted = adopted
         self._journal = Journal(settings.journal, self._clock)
         self._kept = Kept(settings.kept)
         self._notices = notices or Notices(settings.notices, self._clock)
@@ -450,6 +453,7 @@ class FolderManager:
         return rules
 
     def _adopt(self, file: RuleFile, rules: FolderRules) -> None:
+        self._adopted(rules)
         one = self._folders.get(file)
         if one is None or not self._goes_on(one, rules):
             # One that has opened late is for whoever asks for the same rules again.

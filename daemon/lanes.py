@@ -7,6 +7,7 @@ and the next spare is started.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -14,18 +15,20 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from daemon.faults import signal_name
 from daemon.held import Held
 from daemon.jobs import LANES, QueueLane
 from daemon.log import pass_on
-from daemon.secrets import without_secrets
 from daemon.settings import SECRET, Settings
-from daemon.spawn import handed
+from daemon.spawn import handed, handed_text, without_secrets
 from daemon.wire import Channel
+
+if TYPE_CHECKING:
+    from daemon.walls.places import Places
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +116,10 @@ class Worker:
     shelf: list[dict[str, Any]] = field(default_factory=list)
     #: Why it is to be replaced; empty while it is good.
     worn: str = ""
+    #: Places outside the data directory that it was started with.
+    roots: Places = field(default_factory=dict)
+    #: What stands around it (`daemon.walls.entry.Walls`); empty until it is ready.
+    walls: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -163,6 +170,8 @@ class Lanes:
         self._pausing: set[QueueLane] = set()
         self._numbers: dict[QueueLane, int] = dict.fromkeys(LANES, 0)
         self._closing = False
+        #: Folders outside the data directory that jobs were about: new workers may go there.
+        self._roots: Places = {}
         #: What the last worker said that died before it was ready.
         self.trouble: dict[QueueLane, str] = {}
 
@@ -209,14 +218,20 @@ class Lanes:
         self._numbers[lane] += 1
         ours, theirs = socket.socketpair()
         hear, speak = os.pipe2(os.O_CLOEXEC)
-        with handed(self._settings) as settings:
-            command = [sys.executable, "-m", "daemon.worker"]
+        roots = json.dumps(
+            [
+                {"path": os.fsencode(path).hex(), "made": None if made is None else asdict(made)}
+                for path, made in self._roots.items()
+            ]
+        )
+        with handed(self._settings) as settings, handed_text(roots) as walls:
+            command = [sys.executable, "-m", "daemon.walls.entry", "--walls", str(walls)]
             command += ["--socket", str(theirs.fileno()), "--settings", str(settings)]
             run = COURIER if lane == "net" else self._run
             command += ["--lane", lane, "--parent", str(os.getpid()), "--run", run]
             process = subprocess.Popen(
                 command,
-                pass_fds=(theirs.fileno(), settings),
+                pass_fds=(theirs.fileno(), settings, walls),
                 stdin=subprocess.DEVNULL,
                 stdout=speak,
                 stderr=speak,
@@ -227,13 +242,28 @@ class Lanes:
         name = f"{lane}-{self._numbers[lane]}"
         words = Words(hear, f"{name} ({process.pid})")
         worker = Worker(name, lane, process, Channel(ours), words)
+        worker.roots = self._roots
         words.job = lambda: worker.pocket[0].id if worker.pocket else None
         self._workers[lane].append(worker)
         self._started(worker)
 
-    def is_ready(self, worker: Worker) -> None:
+    def allow(self, roots: Places) -> None:
+        """Let workers that are started from now on go to these places."""
+        from daemon.walls.places import together
+
+        self._roots = together(self._roots, roots)
+
+    def replace(self, worker: Worker, why: str) -> None:
+        """Let a worker go after what it has begun, though nobody stands in for it yet."""
+        log.info("%s is replaced: %s", worker.label, why)
+        worker.worn, worker.state = why, "leaving"
+        worker.channel.send({"do": "drop", "ids": [held.id for held in worker.pocket]})
+        worker.channel.send({"do": "stop"})
+        self.fill()
+
+    def is_ready(self, worker: Worker, walls: dict[str, Any]) -> None:
         """The worker is warm."""
-        worker.state = "ready"
+        worker.state, worker.walls = "ready", walls
         self._pause[worker.lane] = 0.0
         self.trouble.pop(worker.lane, None)
         self.retire()
@@ -284,11 +314,8 @@ class Lanes:
             worn = [w for w in workers if w.state == "ready" and w.worn]
             stay = max(self._count[lane] - len(good), 0)
             for worker in worn[: len(worn) - stay]:
-                log.info("%s is replaced: %s", worker.label, worker.worn)
-                worker.state = "leaving"
                 # Behind the begun job nothing is kept waiting for the end of a worker.
-                worker.channel.send({"do": "drop", "ids": [held.id for held in worker.pocket]})
-                worker.channel.send({"do": "stop"})
+                self.replace(worker, worker.worn)
             self.fill()
 
     def kill(self, worker: Worker) -> None:

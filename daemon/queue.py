@@ -307,6 +307,11 @@ class Queue:
         self._store.change("hand_sound", row)
         return None
 
+    def result_of(self, job: str) -> dict[str, Any] | None:
+        """What a job gave that has completed; None for any other."""
+        known = self._store.job(job)
+        return known.result if known is not None and known.state == "completed" else None
+
     def _promise(self, job: str, intent: dict[str, Any]) -> None:
         for place in intent["placements"]:
             self._promised.setdefault(place["final"], job)

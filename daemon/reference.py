@@ -339,7 +339,7 @@ def _cli() -> Iterator[str]:
     yield "Exit codes: 0 ok, 1 a job or test failed, 2 usage, 3 environment."
     yield from _help("audiolla", build_parser())
     for name in COMMANDS:
-        module = import_module(f"daemon.commands.{name}")
+        module = import_module(f"daemon.commands.{name.replace('-', '_')}")
         whole = build_parser(name, module, [name])
         (commands,) = (a for a in whole._actions if isinstance(a, argparse._SubParsersAction))
         yield from _command(commands.choices[name])

@@ -42,6 +42,7 @@ from handlers.errors import (
     STORAGE_AWAY,
     StorageFailed,
     StorageFull,
+    TooLarge,
     UnreadableInput,
 )
 from handlers.measured import Measured
@@ -63,14 +64,13 @@ def run(claim: Claim, context: Context) -> Finished | HandOver:
     Raises:
         AudiollaError: why it cannot be done; `transient` when it may pass.
     """
-    with _storage_faults():
+    with _storage_faults(context.settings):
         if claim.intent is not None and not publish(claim.intent):
             return _done(claim, claim.intent.result)
         if claim.order.startswith(CHORE):
-            from daemon.schedules import housework
-
-            return housework.run(claim, context)
-        order = Order.model_validate_json(claim.order)
+            # Chores go to the database and wherever files were delivered; no decoder may.
+            return HandOver(next_step=0, lane="net", carried=None, finished=[])
+        order = claim.read_order()
         if order.sound is None and not order.steps and not order.choose:
             return Finished(result={})
         attempt = _Attempt(claim, context)
@@ -295,7 +295,7 @@ def _facts(order: Order, source: Blocks | None, midi: Midi | None) -> SoundFacts
 
 
 @contextmanager
-def _storage_faults() -> Iterator[None]:
+def _storage_faults(settings: Settings) -> Iterator[None]:
     """Say which faults of a disk or mount may pass."""
     try:
         yield
@@ -303,6 +303,11 @@ def _storage_faults() -> Iterator[None]:
         where = os.fsdecode(wrong.filename) if wrong.filename else "a file"
         if wrong.errno in DISK_FULL:
             raise StorageFull(f"no space left for {where}") from wrong
+        if wrong.errno == errno.EFBIG:
+            limit = settings.max_output_bytes
+            raise TooLarge(
+                f"{where} would be larger than {limit} bytes, one file's limit"
+            ) from wrong
         if wrong.errno in STORAGE_AWAY | _NOT_ALLOWED:
             raise StorageFailed(f"{where}: {wrong.strerror}") from wrong
         raise

@@ -73,6 +73,7 @@ from daemon.settings import Settings
 from daemon.shelves import enabled, models_of, resolved_device
 from daemon.staging import Staging, copy_capped, normalized, too_large
 from daemon.urls import without_secrets
+from daemon.walls.level import reached
 from daemon.webhooks import Deliverer, hooks_for
 from handlers.engines.registry import find_engine
 from handlers.engines.shelf import raise_unready, unready
@@ -524,6 +525,8 @@ class QueueService:
             notes += [folders.trouble] if folders.trouble else []
             notes += [f"{f.name} is paused: {f.problem}" for f in folders.folders if f.problem]
         notes += self.schedules.problems()
+        sandbox, lacks = reached(stats["workers"])
+        notes += [f"sandbox: {lack}" for lack in lacks]
         notes += [
             f"the database was damaged and is rebuilt; read {report}, then take its folder away"
             for report in reports(self._settings)
@@ -538,6 +541,7 @@ class QueueService:
             workers=stats["workers"],
             engines=_idle(stats["workers"]),
             disk_free=free,
+            sandbox=sandbox,
         )
 
     def engines(self) -> list[EngineState]:

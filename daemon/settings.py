@@ -137,6 +137,24 @@ class Settings(BaseModel):
     worker_max_memory: ByteCount = _setting(
         4 * 2**30, "Resident memory after which a worker process is replaced.", ge=2**28
     )
+    worker_memory: ByteCount = _setting(
+        4 * 2**30,
+        "Memory that a CPU worker may take at once. A job that wants more is failed; the kernel "
+        "holds the limit.",
+        ge=2**30,
+    )
+    job_cpu_seconds: Duration = _setting(
+        7200.0,
+        "Processor time after which the kernel ends a worker in the middle of a job.",
+        ge=1,
+    )
+    sandbox: Literal["auto", "require", "off"] = _setting(
+        "auto",
+        "Workers give up all files but the program, the models and what jobs are about, before "
+        "they open anything: auto as far as the kernel can, require refuses to start where it "
+        "cannot, off leaves them as they are.",
+    )
+    require_sandbox: bool = _setting(False, "The same as AUDIOLLA_SANDBOX=require.")
     drain_timeout: Duration = _setting(
         30.0, "How long running jobs may finish at shutdown before they are put back.", ge=0
     )
@@ -206,7 +224,14 @@ class Settings(BaseModel):
         gt=0,
     )
     max_decoded_bytes: ByteCount = _setting(
-        16 * 2**30, "Cap on one sound once decoded (float32), checked while decoding.", ge=2**20
+        4 * 2**30, "Cap on one sound once decoded (float32), checked while decoding.", ge=2**20
+    )
+    max_decoded_seconds: Duration = _setting(
+        7200.0, "Cap on the length of one sound, checked while decoding.", ge=1
+    )
+    max_channels: int = _setting(32, "Cap on the channels of one sound.", ge=1, le=32)
+    max_output_bytes: ByteCount = _setting(
+        4 * 2**30, "Cap on one file that a worker writes, results and scratch alike.", ge=2**20
     )
     memory_per_sound: ByteCount = _setting(
         96 * 2**20,

@@ -1,6 +1,6 @@
 """A worker process: runs the jobs that its dispatcher hands it, one after the other.
 
-    python -m daemon.worker --socket FD --lane cpu --parent PID --settings FD
+    python -m daemon.walls.entry --walls FD --socket FD --lane cpu --parent PID --settings FD
 
 The main thread runs jobs. A small thread reads the socket, so that a cancel
 is heard while a job runs. Messages from the dispatcher:
@@ -13,8 +13,8 @@ is heard while a job runs. Messages from the dispatcher:
     stop    end when the jobs at hand are done
 
 and to it: `ready`, `finished`, `failed`, `handover`, `progress`, `intend`,
-`first`, `dropped`. A socket that closes, or a dispatcher that dies, ends the worker at
-once, whatever it is doing.
+`first`, `result_of`, `outside` (its walls have no gate to where the job is), `dropped`. A socket
+that closes, or a dispatcher that dies, ends the worker at once, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ from daemon.recall import Recalled
 from daemon.settings import Settings
 from daemon.shelves import go_offline, resolved_device, shelf_of
 from daemon.spawn import read_settings
+from daemon.walls import limits
+from daemon.walls.entry import Walls
+from daemon.walls.places import Gates, Places, of_claim
 from daemon.wire import Closed, Decoder, encode
 from handlers.chain import Recall
 from handlers.engines.registry import engines
@@ -204,20 +207,40 @@ class JobContext:
         earlier: str | None = answer["earlier"]
         return earlier
 
+    def result_of(self, job: str) -> dict[str, Any] | None:
+        """The result of another job that has completed; None where there is none."""
+        answer = self._link.ask({"do": "result_of", "id": self._job, "job": job})
+        result: dict[str, Any] | None = answer["result"]
+        return result
 
-def work(link: Link, lane: QueueLane, run: Run, settings: Settings, shelf: Shelf) -> None:
+
+def work(
+    link: Link, lane: QueueLane, run: Run, settings: Settings, shelf: Shelf, walls: Walls
+) -> None:
     """Run jobs until told to stop; between them, let go of idle models."""
     memory = Memory()
+    gates = Gates(walls.written, walls.read, walls.own) if walls.confined else None
     while (raw := link.next(settings.sweeper_interval, shelf.sweep)) is not None:
         job = raw["id"]
         context = JobContext(link, job, settings, lane, shelf)
         began = time.monotonic()
+        places: Places = {}
         try:
             claim = Claim.model_validate(raw)
+            places = of_claim(claim) if gates is not None else {}
+            if gates is not None and gates.missing(places):
+                link.send({"do": "outside", "id": job})
+                continue
+            if walls.limits:
+                limits.begin_job(settings.job_cpu_seconds)
             message = _outcome(run(claim, context))
         except Cancelled:
             message = {"do": "cancelled"}
         except Exception as error:  # whatever a job raises ends the job, not the worker
+            if gates is not None and gates.missing(places):
+                # A share was mounted anew meanwhile: it has the same name, and is another.
+                link.send({"do": "outside", "id": job})
+                continue
             if not isinstance(error, AudiollaError):
                 log.exception("job %s", job)
             message = {"do": "failed", "fault": asdict(fault_of(error, lane))}
@@ -271,14 +294,6 @@ def die_with_parent(parent: int) -> None:
         os._exit(0)  # it died before the kernel was told
 
 
-def be_killed_first() -> None:
-    """Under memory pressure the kernel takes a worker, not the dispatcher."""
-    try:
-        Path("/proc/self/oom_score_adj").write_text("500")
-    except OSError as refused:
-        log.info("oom_score_adj cannot be set: %s", refused)
-
-
 def load_run(name: str, settings: Settings) -> Run:
     """The runner's function, with everything imported that a first job would wait for."""
     module, _, function = name.partition(":")
@@ -308,8 +323,8 @@ def preload(shelf: Shelf, settings: Settings, lane: QueueLane) -> None:
                 log.warning("engine %s cannot be loaded ahead: %s", slug, refused)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the process."""
+def main(arguments: Sequence[str], walls: Walls) -> None:
+    """The process behind its walls; `daemon.walls.entry` calls it."""
     parser = argparse.ArgumentParser(prog="daemon.worker")
     parser.add_argument("--socket", type=int, required=True)
     parser.add_argument("--settings", type=int, required=True)
@@ -319,7 +334,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
 
     die_with_parent(given.parent)
-    be_killed_first()
     # Ctrl-C and a service manager's SIGTERM reach the whole group; only the dispatcher decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -337,13 +351,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     shelf = shelf_of(settings, resolved_device(settings.device), say)
     link.unload = lambda slugs: [shelf.evict(slug) for slug in slugs]
-    link.send({"do": "ready"})
+    link.send({"do": "ready", "walls": walls.told()})
     preload(shelf, settings, given.lane)
-    work(link, given.lane, run, settings, shelf)
+    work(link, given.lane, run, settings, shelf, walls)
     sys.stderr.flush()
     # Threads and caches of libraries may take long to end in order; the work is done.
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -145,6 +145,7 @@ class Batches:
             source="schedule",
             endpoint=endpoint_of(schedule.name),
             input_name=task.name,
+            lane="net",
             priority=schedule.text.priority,
             share=_HOUSEKEEPING,
             group=_HOUSEKEEPING,

@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 from daemon.delivering.recording import Recording
 from daemon.delivery import Drafts
 from daemon.execution import Context
-from daemon.reader import JobReader
 from daemon.taking.twice import told
 from handlers.artifacts import Blocks, Midi
 from rules.orders import path_from_text
@@ -54,18 +53,14 @@ def linked(
     delivery = recording.order.delivery
     if delivery is None:
         return None
-    reader = JobReader(context.settings.database)
-    try:
-        record = reader.job(earlier)
-    finally:
-        reader.close()
-    if record is None or record.state != "completed" or record.result is None:
+    result = context.result_of(earlier)
+    if result is None:
         return None
-    outputs = record.result["outputs"]
+    outputs = result["outputs"]
     if not outputs or not all(_is_there(output) for output in outputs):
         return None
-    naming = names(record.result)
-    ops = {step["step"]: step["op"] for step in record.result["steps"]}
+    naming = names(result)
+    ops = {step["step"]: step["op"] for step in result["steps"]}
     replace = delivery.conflict == "replace"
     with Drafts(
         recording.job,

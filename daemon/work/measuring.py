@@ -70,8 +70,8 @@ def check_results(context: Context, drafts: Iterable[Draft]) -> None:
 def _found_in(context: Context, draft: Draft) -> Mapping[str, Any]:
     from handlers.codecs.reader import open_sound
 
-    limit = context.settings.max_decoded_bytes
-    sound = open_sound(draft.part, name=draft.wanted.name, max_bytes=limit)
+    # Ours: it may have become longer than what may come in.
+    sound = open_sound(draft.part, name=draft.wanted.name)
     found: dict[str, Any] = {
         "channels": sound.channels,
         "sample_rate": sound.rate,

@@ -12,6 +12,7 @@ from handlers import chain
 from handlers.artifacts import Blocks, Midi, NamedFile, SoundItem
 from handlers.codecs.files import InputFile
 from handlers.codecs.midi import is_midi, read_midi
+from handlers.codecs.reader import Caps
 from handlers.declare import Operation
 from handlers.engines.declare import Lane
 from handlers.errors import AudiollaError, BadParameter, NoSuchFile, UnreadableInput
@@ -44,8 +45,7 @@ class Opener:
         from handlers.tagging.others import open_tagged
 
         with _still_there(ref):
-            limit = self._settings.max_decoded_bytes
-            return open_tagged(ref.path, name=ref.name, max_bytes=limit)
+            return open_tagged(ref.path, name=ref.name, caps=caps_of(self._settings))
 
     def steps(self, orders: Sequence[StepOrder], first: int = 0) -> list[chain.Step]:
         """Steps with their further sounds opened; `first` is the number of the first of them."""
@@ -94,9 +94,13 @@ class Opener:
         """A sound."""
         from handlers.codecs.reader import open_sound
 
-        limit = self._settings.max_decoded_bytes
         with _still_there(ref):
-            return open_sound(ref.path, name=ref.name, max_bytes=limit)
+            return open_sound(ref.path, name=ref.name, caps=caps_of(self._settings))
+
+
+def caps_of(settings: Settings) -> Caps:
+    """What one sound may decode to."""
+    return Caps(settings.max_decoded_bytes, settings.max_decoded_seconds, settings.max_channels)
 
 
 @contextmanager

@@ -16,9 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from handlers.errors import DISK_FULL, STORAGE_AWAY, StorageFailed, StorageFull, UnreadableInput
-
-_FULL = DISK_FULL | {errno.EFBIG}
+from handlers.errors import (
+    DISK_FULL,
+    STORAGE_AWAY,
+    StorageFailed,
+    StorageFull,
+    TooLarge,
+    UnreadableInput,
+)
 
 
 class InputFile:
@@ -163,6 +168,7 @@ class OutputFile:
 
         Raises:
             StorageFull: the disk is full.
+            TooLarge: no file may be so large.
             StorageFailed: it did not answer.
         """
         if self._error is not None:
@@ -193,9 +199,11 @@ class OutputFile:
             self.check()
 
 
-def storage_error(wrong: OSError) -> StorageFull | StorageFailed:
+def storage_error(wrong: OSError) -> StorageFull | StorageFailed | TooLarge:
     """The refusal for a failed write."""
-    if wrong.errno in _FULL:
+    if wrong.errno == errno.EFBIG:
+        return TooLarge("a file that is written would be larger than one file may be here")
+    if wrong.errno in DISK_FULL:
         return StorageFull(f"the disk is full: {wrong.strerror}")
     return StorageFailed(f"writing failed: {wrong.strerror or wrong}")
 

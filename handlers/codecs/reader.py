@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,9 +27,41 @@ from handlers.codecs.decoding import Decoding
 from handlers.codecs.files import InputFile
 from handlers.codecs.sniff import sniff_file
 from handlers.errors import TooLarge, UnreadableInput
+from handlers.units import Hertz, Seconds
 
 MAX_CHANNELS = 32
 MIN_RATE, MAX_RATE = 8000, 384_000
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What one sound may decode to, held while it is decoded: a header claims what it likes."""
+
+    #: 4 for each sample of each channel; None is no cap.
+    max_bytes: int | None = None
+    max_seconds: Seconds | None = None
+    max_channels: int = MAX_CHANNELS
+
+    def check(self, file: InputFile, frames: int, channels: int, rate: Hertz) -> None:
+        """Refuse what is beyond them.
+
+        Raises:
+            TooLarge: says which cap, and the figure.
+        """
+        size = frames * channels * 4
+        if self.max_bytes is not None and size > self.max_bytes:
+            raise TooLarge(
+                f"{file.name} decodes to more than {self.max_bytes} bytes "
+                f"({math.ceil(size / 2**20)} MiB or more); that is the limit"
+            )
+        if self.max_seconds is not None and frames > self.max_seconds * rate:
+            raise TooLarge(
+                f"{file.name} lasts longer than {self.max_seconds:g} s "
+                f"({frames / rate:.0f} s or more); that is the limit"
+            )
+
+
+NO_CAPS = Caps()
 
 
 class Source(Blocks):
@@ -36,9 +69,7 @@ class Source(Blocks):
 
     facts: SourceFacts
 
-    def __init__(
-        self, file: InputFile, decoding: Decoding, facts: SourceFacts, max_bytes: int | None
-    ) -> None:
+    def __init__(self, file: InputFile, decoding: Decoding, facts: SourceFacts, caps: Caps) -> None:
         super().__init__(
             self._pass,
             rate=decoding.rate,
@@ -48,7 +79,7 @@ class Source(Blocks):
         )
         self._file = file
         self._decoding = decoding
-        self._max_bytes = max_bytes
+        self._caps = caps
         #: Samples that were NaN or infinite and became 0 in the last whole pass; None before it.
         self.nonfinite_samples: int | None = None
 
@@ -65,7 +96,7 @@ class Source(Blocks):
             if block.shape[1] == 0:
                 break
             done += block.shape[1]
-            check_size(self._file, done, self.channels, self._max_bytes)
+            self._caps.check(self._file, done, self.channels, self.rate)
             nonfinite += clean(block)
             yield block
         done += yield from self._end(done)
@@ -94,15 +125,14 @@ class Source(Blocks):
 
 
 def open_sound(
-    path: str | os.PathLike[str], *, name: str | None = None, max_bytes: int | None = None
+    path: str | os.PathLike[str], *, name: str | None = None, caps: Caps = NO_CAPS
 ) -> Source:
     """Open a file as a sound; nothing is decoded beyond one packet.
 
     Args:
         path: a regular file. Links are refused.
         name: what messages and `facts.name` call it; default the path's last part.
-        max_bytes: cap on the decoded sound (4 bytes per sample and channel),
-            held while decoding; None means no cap.
+        caps: on the decoded sound, held while decoding.
 
     Returns:
         The sound. `frames` is exact; where the container does not state it,
@@ -114,9 +144,9 @@ def open_sound(
     Raises:
         FileNotFoundError: there is no such file.
         UnreadableInput: it is no regular file, is empty, cut short or damaged,
-            has no sound, or has more than 32 channels or a rate outside
+            has no sound, or has more channels than allowed or a rate outside
             8..384 kHz.
-        TooLarge: it states more samples than `max_bytes` allows.
+        TooLarge: it states more samples than the caps allow.
     """
     file = InputFile(path, name)
     try:
@@ -131,9 +161,9 @@ def open_sound(
         if state.verdict == "short":
             raise file.unreadable(f"is cut short: {state}")
     decoding = _open(file, container, start, header)
-    if not 1 <= decoding.channels <= MAX_CHANNELS:
+    if not 1 <= decoding.channels <= caps.max_channels:
         raise file.unreadable(
-            f"has {decoding.channels} channels; 1 to {MAX_CHANNELS} can be processed"
+            f"has {decoding.channels} channels; 1 to {caps.max_channels} can be processed"
         )
     if not MIN_RATE <= decoding.rate <= MAX_RATE:
         raise file.unreadable(
@@ -141,21 +171,8 @@ def open_sound(
         )
     if decoding.frames == 0:
         raise file.unreadable("holds no sound: it has no samples")
-    check_size(file, decoding.frames or 0, decoding.channels, max_bytes)
-    return Source(file, decoding, _facts(file, container, header, decoding), max_bytes)
-
-
-def check_size(file: InputFile, frames: int, channels: int, max_bytes: int | None) -> None:
-    """Hold the cap on one decoded sound.
-
-    Raises:
-        TooLarge: so many frames are beyond it.
-    """
-    if max_bytes is not None and frames * channels * 4 > max_bytes:
-        raise TooLarge(
-            f"{file.name} decodes to more than {max_bytes} bytes "
-            f"({math.ceil(frames * channels * 4 / 2**20)} MiB or more); that is the limit"
-        )
+    caps.check(file, decoding.frames or 0, decoding.channels, decoding.rate)
+    return Source(file, decoding, _facts(file, container, header, decoding), caps)
 
 
 def _open(file: InputFile, container: str, start: int, header: layout.Header | None) -> Decoding:

@@ -11,6 +11,7 @@ import numpy as np
 
 from handlers.ahead import ahead
 from handlers.artifacts import Blocks, Metadata, Samples
+from handlers.codecs.checking import check_written
 from handlers.codecs.decoding import reblocked
 from handlers.codecs.encoding import Encoder, Level, Target
 from handlers.codecs.files import OutputFile
@@ -93,6 +94,14 @@ def write_sound(
             file.check()
         encoder.finish(frames)
         size = file.size
+    check_written(
+        path,
+        encoding.format,
+        frames=frames,
+        channels=target.channels,
+        depth=target.depth,
+        size=size,
+    )
     clips = encoding.target.lossy or target.depth != "32f"
     over = 20 * math.log10(reached.peak) if clips and reached.peak > 1 else 0.0
     return Written(

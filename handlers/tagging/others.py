@@ -15,6 +15,7 @@ from typing import Any
 
 from handlers.artifacts import Blocks, Samples, SourceFacts
 from handlers.codecs.files import InputFile
+from handlers.codecs.reader import NO_CAPS, Caps
 from handlers.codecs.sniff import id3_length
 from handlers.errors import AudiollaError, UnreadableInput
 
@@ -35,7 +36,7 @@ _MAGIC: Mapping[bytes, tuple[str, str, str]] = {
 
 
 def open_tagged(
-    path: str | os.PathLike[str], *, name: str | None = None, max_bytes: int | None = None
+    path: str | os.PathLike[str], *, name: str | None = None, caps: Caps = NO_CAPS
 ) -> Blocks:
     """Open a file for its tags: as a sound if it can be decoded, else as what it states.
 
@@ -46,7 +47,7 @@ def open_tagged(
     from handlers.codecs.reader import open_sound
 
     try:
-        return open_sound(path, name=name, max_bytes=max_bytes)
+        return open_sound(path, name=name, caps=caps)
     except UnreadableInput as refused:
         file = InputFile(path, name)
         found = _known(file)

@@ -18,9 +18,13 @@ class Here:
         self.shelf = shelf_of(self.settings, "cpu")
         self.told = []
         self.intents = []
+        self.results = {}
 
     def progress(self, fraction, step):
         self.told.append((fraction, step))
+
+    def result_of(self, job):
+        return self.results.get(job)
 
     def intend(self, intent):
         self.intents.append(intent)

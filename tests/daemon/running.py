@@ -57,7 +57,10 @@ class Running:
 @contextmanager
 def running(folder, *options, run="tests.daemon.runs:scripted", warm=True, **settings):
     """A running queue in a folder."""
-    settings = Settings(data_dir=folder, **{"cpu_workers": 2, "log_level": "WARNING", **settings})
+    # Jobs of tests do whatever they are told, wherever; those of the runner stay inside.
+    sandbox = "off" if run.startswith("tests.") else "auto"
+    usual = {"cpu_workers": 2, "log_level": "WARNING", "sandbox": sandbox}
+    settings = Settings(data_dir=folder, **{**usual, **settings})
     queue = Running(settings, ["--run", run, *options])
     try:
         if warm:

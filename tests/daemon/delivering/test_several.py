@@ -12,7 +12,6 @@ from daemon.delivering import undo as undoing
 from daemon.delivering.journal import Journal
 from daemon.delivering.summary import summary_of
 from daemon.delivering.undo import NothingToUndo
-from daemon.taking import again
 from tests.daemon.delivering.doing import Bench, Workshop
 
 BAND = """
@@ -249,23 +248,13 @@ def earlier(known, key, job):
     return None if first == job else first
 
 
-class Known:
-    """Reads jobs where the tests have them."""
-
-    def __init__(self, queue):
-        self.job = queue.job
-
-    def close(self):
-        pass
-
-
 def test_what_links_to_earlier_outputs_is_kept_track_of_like_any_delivery(shop, take, monkeypatch):
     s = shop(
         "duplicates: link\noutput: {conflict: replace}\nrules: [{name: back, steps: [reverse]}]"
     )
     known = {}
     monkeypatch.setattr(Bench, "first", lambda self, key, **_: earlier(known, key, self.job))
-    monkeypatch.setattr(again, "JobReader", lambda _: Known(s.queue))
+    monkeypatch.setattr(Bench, "result_of", lambda _, job: s.queue.job(job).result, raising=False)
     (s.root / "out").mkdir(exist_ok=True)
     for name in "ab":
         (s.root / f"out/{name}.wav").write_bytes(b"older " + name.encode())

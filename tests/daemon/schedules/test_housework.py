@@ -256,6 +256,7 @@ def chore(name, **params):
         endpoint=f"schedule/{name}",
         group="housekeeping",
         group_limit=1,
+        lane="net",
     )
 
 
@@ -264,7 +265,7 @@ def test_each_chore_is_a_job_that_says_what_it_did(tmp_path):
     delivered = tmp_path / "master.wav"
     delivered.write_bytes(b"sound")
     orphan = str(uuid.uuid4())
-    with running(data, run="daemon.schedules.housework:run", cpu_workers=1) as q:
+    with running(data, run="daemon.runner:run", cpu_workers=1) as q:
         result = {"outputs": [{"path": str(delivered), "size": 5, "role": "sound"}], "steps": []}
         # A delivery of long ago, written as the dispatcher writes one.
         order = task_of("sweep", {}).order()

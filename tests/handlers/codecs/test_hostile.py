@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from handlers.codecs.reader import open_sound
+from handlers.codecs.reader import Caps, open_sound
 from handlers.codecs.sniff import sniff
 from handlers.errors import AudiollaError, TooLarge, UnreadableInput
 from tests.handlers.codecs.tools import all_of, by_ffmpeg, music, run
@@ -174,7 +174,7 @@ def test_damage_is_answered_with_a_refusal_or_with_sound(tmp_path, name):
             broken[at] = rng.integers(0, 256)
         path.write_bytes(broken)
         try:
-            heard = all_of(open_sound(path, max_bytes=1 << 26))
+            heard = all_of(open_sound(path, caps=Caps(1 << 26)))
         except AudiollaError as refusal:
             assert path.name in str(refusal)
         else:
@@ -194,7 +194,7 @@ def test_damaged_headers_are_answered_with_a_refusal_or_with_sound(tmp_path, nam
             broken[at] = rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.integers(0, 256)])
         path.write_bytes(broken)
         try:
-            heard = all_of(open_sound(path, max_bytes=1 << 26))
+            heard = all_of(open_sound(path, caps=Caps(1 << 26)))
         except AudiollaError:
             continue
         assert np.isfinite(heard).all()
@@ -247,11 +247,11 @@ def test_a_small_file_that_decodes_to_much_is_stopped_while_decoding(tmp_path):
     )
     assert path.stat().st_size < 20_000
     with pytest.raises(TooLarge, match="limit"):
-        open_sound(path, max_bytes=1_000_000)
+        open_sound(path, caps=Caps(1_000_000))
 
     raw = run("ffmpeg", "-v", "error", "-i", path, "-f", "flac", "-")  # without a stated length
     path.write_bytes(raw)
-    opened, got = open_sound(path, max_bytes=1_000_000), 0
+    opened, got = open_sound(path, caps=Caps(1_000_000)), 0
     with pytest.raises(TooLarge):
         for block in opened:
             got += block.nbytes
