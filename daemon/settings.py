@@ -144,7 +144,7 @@ class Settings(BaseModel):
         ge=2**30,
     )
     job_cpu_seconds: Duration = _setting(
-        7200.0,
+        86_400.0,
         "Processor time after which the kernel ends a worker in the middle of a job.",
         ge=1,
     )
@@ -224,14 +224,14 @@ class Settings(BaseModel):
         gt=0,
     )
     max_decoded_bytes: ByteCount = _setting(
-        4 * 2**30, "Cap on one sound once decoded (float32), checked while decoding.", ge=2**20
+        16 * 2**30, "Cap on one sound once decoded (float32), checked while decoding.", ge=2**20
     )
     max_decoded_seconds: Duration = _setting(
-        7200.0, "Cap on the length of one sound, checked while decoding.", ge=1
+        43_200.0, "Cap on the length of one sound, checked while decoding.", ge=1
     )
     max_channels: int = _setting(32, "Cap on the channels of one sound.", ge=1, le=32)
     max_output_bytes: ByteCount = _setting(
-        4 * 2**30, "Cap on one file that a worker writes, results and scratch alike.", ge=2**20
+        16 * 2**30, "Cap on one file that a worker writes, results and scratch alike.", ge=2**20
     )
     memory_per_sound: ByteCount = _setting(
         96 * 2**20,
