@@ -564,8 +564,10 @@ class HotFolder:
     def _job(self, job: str, rel: str, size: int, at: Path) -> NewJob:
         facts = FileFacts(rel, size, self.wall())
         planned = plan(self._rules, facts, at)
-        if self._rules.taking.tickets and names_members(planned.order):
-            # Only a ticket says what such a name means.
+        taking = self._rules.taking
+        named = taking.tickets or taking.sidecars != "ignore"
+        if named and names_members(planned.order):
+            # Only a ticket or a sidecar says what such a name means.
             alone = {"sound": SoundRef(path=at, name=printable(os.path.basename(rel)))}
             order = with_members(planned.order, alone, fit=False)
             planned = replace(planned, order=order.model_copy(update={"members": []}))

@@ -83,7 +83,7 @@ class _Loader:
     def load(self, data: Any) -> FolderRules:
         written = self._read(data)
         self._steps.set = written.set
-        self._steps.tickets = written.tickets is not None
+        self._steps.named = written.tickets is not None or written.sidecars != "ignore"
         root = self._root(written)
         stages = self._stages(written, root)
         rules = tuple(

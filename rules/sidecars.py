@@ -3,9 +3,10 @@
     params:                                # instead of the rule's, by operation
       normalize: {target_lufs: -18}
     tags: {title: Morning, artist: [Ann, Bob]}
+    sounds: {voice: host.wav}              # what `{input:voice}` in the rule's steps means
 
-Whoever may drop a sound may drop this as well: it changes numbers and words, never what is read
-or where something is written.
+Whoever may drop a sound may drop this as well: it changes numbers and words, never where something
+is written; and what is read are files that were dropped beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from handlers.declare import field_path
 from handlers.errors import AudiollaError, CannotProcess
+from rules.match import Text
 from rules.orders import Order, StepOrder
 from rules.written import MAX_BYTES, RulesBroken, read_yaml
 
@@ -38,6 +40,9 @@ class Sidecar(BaseModel):
 
     params: dict[str, dict[str, Any]] = Field({}, description="Parameters by operation.")
     tags: dict[_Tag, _Words | list[_Words]] = Field({}, description="Tags of what comes out.")
+    sounds: dict[Text, Text] = Field(
+        {}, max_length=100, description="Further sounds, by the names that the rule's steps use."
+    )
 
 
 def read_sidecar(text: bytes, name: str, kind: type[Sidecar] = Sidecar) -> Sidecar:

@@ -84,8 +84,8 @@ class StepReader:
         self._faults = 0
         #: What files of the folder make a set.
         self.set: SetText | None = None
-        #: Tickets may name further sounds.
-        self.tickets = False
+        #: Tickets or sidecars may name further sounds.
+        self.named = False
         #: Files beside the rules that steps name.
         self.sounds: set[Path] = set()
 
@@ -240,12 +240,12 @@ class StepReader:
 
     def _member_refused(self, name: str, field: str) -> str:
         """Why a member of a set cannot be used here; empty if it can."""
-        if self.set is None and self.tickets:
+        if self.set is None and self.named:
             return "" if name != ALL or field.endswith(".file") else _ONLY_IN_A_LIST
         if self.set is None:
             return (
-                f"{{input:{name}}} is a member of a set, or a sound that a ticket names, and this "
-                "folder has no `set:` and no `tickets:`"
+                f"{{input:{name}}} is a member of a set, or a sound that a ticket or a sidecar "
+                "names, and this folder has no `set:`, no `tickets:` and no `sidecars:`"
             )
         if name == ALL and not field.endswith(".file"):
             return _ONLY_IN_A_LIST

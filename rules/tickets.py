@@ -40,9 +40,6 @@ class Ticket(Sidecar):
     """What is wanted of a sound elsewhere."""
 
     sound: Text = Field(description="Absolute, or below the first of the roots.")
-    sounds: dict[Text, Text] = Field(
-        {}, max_length=100, description="Further sounds, by the names that the rule's steps use."
-    )
 
     @property
     def all_sounds(self) -> dict[str, str]:

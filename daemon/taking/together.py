@@ -7,7 +7,7 @@ home in `processing`, or none.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -16,16 +16,17 @@ from daemon.arrivals import Arrivals, stamp_at
 from daemon.jobs import NewJob
 from daemon.readings import stamp_of
 from daemon.taking.sets import Gathered, Gathering
-from daemon.taking.sidecars import Beside, is_note, read_text
+from daemon.taking.sidecars import GIVE_UP, Beside, is_note, read_text
 from handlers.errors import CannotProcess
 from rules.match import FileFacts
 from rules.model import FolderRules
 from rules.orders import SoundRef
 from rules.plan import NoRuleMatches, Plan, plan, printable
-from rules.sets import NoSuchMember, SetText, with_members
-from rules.sidecars import BadSidecar, overridden, read_sidecar
+from rules.sets import NoSuchMember, SetText, names_members, with_members
+from rules.sidecars import BadSidecar, Sidecar, overridden, read_sidecar
 
 _SOON: Final = 0.5
+_LOOK_AGAIN: Final = 2.0
 
 
 class NoSet(CannotProcess):
@@ -241,8 +242,12 @@ class WithSidecars:
         now = self._hand.now()
         if is_note(rel):
             sound = self._beside.note(rel, now)
+            self._release(rel)  # it may say something else than it did
+            self._beside.name(rel, self._named_in(rel))
             if sound is not None:
                 self._hand.arrivals.again(self._hand.path(sound))
+            return True
+        if self._beside.named_by(rel) is not None:
             return True
         note = self._beside.of(rel)
         if note is not None:
@@ -257,35 +262,91 @@ class WithSidecars:
             return True
         return False
 
+    def _named_in(self, note: str) -> list[str]:
+        """Further sounds that a complete sidecar names, by their paths below the inbox."""
+        try:
+            sidecar = read_sidecar(read_text(self._hand.path(note)), note)
+            return list(_beside(note, sidecar, note).values())
+        except (OSError, BadSidecar):
+            return []  # said when its sound is there
+
     def _take(self, rel: str, note: str) -> None:
-        """Take a sound and its sidecar, or neither."""
+        """Take a sound, its sidecar and what that names, or nothing of it."""
         job = self._hand.new_id()
         home = self._hand.rules.stages.processing / job
         named = printable(os.path.basename(note))
+        size = 0
         try:
             stamp = stamp_at(self._hand.path(note))
             if not self._hand.arrivals.unchanged(self._hand.path(note), stamp):
                 raise FileNotFoundError  # it is another one, which is not known to be complete
-            size = os.lstat(self._hand.path(rel)).st_size
             sidecar = read_sidecar(read_text(self._hand.path(note)), named)
+            further = _beside(note, sidecar, named)
+            if not self._is_whole(rel, note, further.values()):
+                return
+            for each in (rel, *further.values()):
+                size += os.lstat(self._hand.path(each)).st_size
             planned = plan(self._hand.rules, FileFacts(rel, size, self._hand.wall()), home / rel)
             order = overridden(planned.order, sidecar, named)
+            refs = {
+                name: SoundRef(path=home / each, name=printable(os.path.basename(each)))
+                for name, each in {"sound": rel, **further}.items()
+            }
+            if further or names_members(order):
+                order = with_members(order, refs, fit=False)
         except FileNotFoundError:
-            self._beside.drop(note)
+            self._let_go(note)
             for each in (note, rel):
                 self._hand.arrivals.again(self._hand.path(each))
             return
-        except (NoRuleMatches, BadSidecar) as wrong:
-            self._beside.drop(note)
+        except (NoRuleMatches, BadSidecar, NoSuchMember) as wrong:
+            self._let_go(note)
             for each in (rel, note):
                 self._refuse_or_leave(self._hand.path(each), wrong)
             return
-        order = order.model_copy(update={"members": [SoundRef(path=home / note, name=named)]})
+        # They go where the sound goes, in the end.
+        along = [SoundRef(path=home / note, name=named), *(refs[name] for name in further)]
+        order = order.model_copy(update={"members": along})
         new = self._hand.new_job(job, rel, size, replace(planned, order=order))
-        if self._hand.take_together(new, (rel, note), self._beside.drop):
+        if self._hand.take_together(new, (rel, note, *further.values()), self._disturbed):
+            self._beside.release(note)
             self._beside.drop(note)
 
-    def _refuse_or_leave(self, path: str, wrong: NoRuleMatches | BadSidecar) -> None:
+    def _is_whole(self, rel: str, note: str, further: Iterable[str]) -> bool:
+        """True when all further sounds are complete; else the sound is looked at again.
+
+        Raises:
+            BadSidecar: one of them has not come for long enough.
+        """
+        for each in further:
+            path = self._hand.path(each)
+            if not os.path.lexists(path) or not self._hand.arrivals.unchanged(path, stamp_at(path)):
+                self._beside.lost(each)
+        lacking = self._beside.lacking(note)
+        if not lacking:
+            return True
+        why = f"{printable(lacking[0])}, which its sidecar names, is not there or not complete"
+        if self._beside.waited(note, self._hand.now()) >= GIVE_UP:
+            raise BadSidecar(f"{why} after {GIVE_UP:g} s", field="sounds")
+        self._hand.arrivals.again(self._hand.path(rel), _LOOK_AGAIN)
+        self._hand.arrivals.hold(self._hand.path(rel), f"{why} yet")
+        return False
+
+    def _disturbed(self, rel: str) -> None:
+        """A file was not there any more when all were to be moved."""
+        self._beside.lost(rel)
+        self._let_go(rel)
+
+    def _let_go(self, note: str) -> None:
+        """The sidecar is not used; what it names is a sound like any other again."""
+        self._release(note)
+        self._beside.drop(note)
+
+    def _release(self, note: str) -> None:
+        for each in self._beside.release(note):
+            self._hand.arrivals.again(self._hand.path(each))
+
+    def _refuse_or_leave(self, path: str, wrong: NoRuleMatches | BadSidecar | NoSuchMember) -> None:
         if isinstance(wrong, NoRuleMatches) and self._hand.rules.no_match == "leave":
             self._hand.arrivals.leave(path, stamp_at(path))
         else:
@@ -297,8 +358,28 @@ class WithSidecars:
         if now < self._beside.next_due:
             return
         for rel, why in list(self._beside.overdue(now)):
-            self._beside.drop(rel)
+            self._let_go(rel)
             if os.path.lexists(self._hand.path(rel)):
                 self._hand.refuse(self._hand.path(rel), BadSidecar.__name__, why)
             else:
                 self._hand.arrivals.gone(self._hand.path(rel))
+
+
+def _beside(note: str, sidecar: Sidecar, named: str) -> dict[str, str]:
+    """Paths below the inbox of the sounds that a sidecar names; they lie where it lies.
+
+    Raises:
+        BadSidecar: one lies elsewhere, or is the sidecar or its own sound.
+    """
+    folder, slash, name = note.rpartition("/")
+    stem = name.rpartition(".")[0]
+    found: dict[str, str] = {}
+    for key, written in sidecar.sounds.items():
+        own = written.rpartition(".")[0] == stem
+        if "/" in written or written in (".", "..") or "\0" in written or own:
+            raise BadSidecar(
+                f"{named}: sounds.{key}: {written!r} must be the name of another file beside it",
+                field=f"sounds.{key}",
+            )
+        found[key] = folder + slash + written
+    return found

@@ -173,3 +173,73 @@ def test_after_a_crash_between_the_two_both_are_found_again(studio):
     s.pass_time(5, steps=10)
     assert s.names == ["take.wav"]
     assert order_of(s).tags["title"] == ["Morning"]
+
+
+# -- further sounds --------------------------------------------------------------------------------
+DUCK = """
+sidecars: take
+rules:
+  - name: under the voice
+    match: {glob: "bed*"}
+    steps: [{sidechain_duck: {trigger_file: "{input:voice}"}}]
+  - name: alone
+    steps: [loudness]
+"""
+VOICE = b"sounds: {voice: host.wav}"
+
+
+@pytest.mark.parametrize("first", ["bed.wav", "host.wav"])
+def test_a_sidecar_names_further_sounds_that_are_taken_with_its_own(first, studio):
+    s = studio(DUCK)
+    s.drop("a/bed.yaml", VOICE)
+    s.pass_time(3, steps=6)
+    s.drop(f"a/{first}")
+    s.pass_time(3, steps=6)
+    assert s.queue.jobs == {}
+
+    for name in {"bed.wav", "host.wav"} - {first}:
+        s.drop(f"a/{name}")
+    s.pass_time(6, steps=12)
+    (job,) = s.queue.jobs
+    order = order_of(s)
+    assert order.sound.path == s.root / f"processing/{job}/a/bed.wav"
+    assert order.steps[0].sounds["trigger_file"].path == s.root / f"processing/{job}/a/host.wav"
+    s.finish()
+    assert s.files() == ["done/a/bed.wav", "done/a/bed.yaml", "done/a/host.wav"]
+
+
+def test_a_further_sound_that_never_comes_fails_the_sound_by_its_name(studio):
+    s = studio(DUCK)
+    s.drop("bed.yaml", VOICE)
+    s.drop("bed.wav")
+    s.pass_time(700, steps=400)
+    assert "host.wav, which its sidecar names" in reason(s, "bed.wav")
+    assert s.queue.jobs == {}
+
+
+def test_a_further_sound_is_one_like_any_other_when_its_sidecar_is_not_used(studio):
+    s = studio(DUCK)
+    s.drop("bed.yaml", b"sounds: {voice: host.wav}\nparams: {warp: {}}")
+    s.pass_time(3, steps=6)
+    s.drop("host.wav")
+    s.drop("bed.wav")
+    s.pass_time(6, steps=12)
+    assert "params.warp" in reason(s, "bed.wav")
+    (job,) = s.queue.jobs.values()
+    assert (job.input_name, job.endpoint.rpartition("/")[2]) == ("host.wav", "alone")
+
+
+@pytest.mark.parametrize("name", ["../host.wav", "/etc/passwd", "bed.flac", ".."])
+def test_a_sidecar_names_only_what_lies_beside_it(name, studio):
+    s = studio(DUCK)
+    s.drop("bed.yaml", json.dumps({"sounds": {"voice": name}}).encode())
+    s.drop("bed.wav")
+    s.pass_time(6, steps=12)
+    assert "must be the name of another file beside it" in reason(s, "bed.wav")
+
+
+def test_a_sound_without_what_its_rule_needs_is_refused(studio):
+    s = studio(DUCK)
+    s.drop("bed.wav")
+    s.pass_time(6, steps=12)
+    assert "names the member voice" in reason(s, "bed.wav")
