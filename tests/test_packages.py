@@ -78,7 +78,7 @@ def test_what_the_program_imports_is_what_the_project_requires():
     assert third_party == declared - DATA_OF
 
 
-@pytest.mark.parametrize("name", DATA_OF)
+@pytest.mark.parametrize("name", sorted(DATA_OF))
 def test_packages_of_which_only_the_data_is_used_are_named_where_it_is_found(name):
     texts = [path.read_text() for room in MAY_IMPORT for path in files(room)]
     assert any(f'"{name.replace("-", "_")}' in text for text in texts)
