@@ -226,8 +226,8 @@ def keys_loop() -> Sound:
     return play({(0, 4): notes}, bpm=110, seconds=8 * 60 / 110)
 
 
-def club_track() -> Sound:
-    """Four bars of house: four on the floor at 124 beats a minute, A minor."""
+def club_track(bpm: float = 124) -> Sound:
+    """Four bars of house: four on the floor, A minor."""
     keys: list[Note] = []
     bass: list[Note] = []
     drums: list[Note] = []
@@ -241,7 +241,7 @@ def club_track() -> Sound:
         drums += [(beat + at, 0.2, SNARE, 92) for at in (1, 3)]
         drums += [(beat + at + 0.5, 0.2, CLOSED_HAT, 76) for at in range(4)]
     parts = {(0, 4): keys, (1, 33): bass, (9, 0): drums}
-    return squeezed(play(parts, bpm=124, seconds=16 * 60 / 124), 1.4)
+    return squeezed(play(parts, bpm=bpm, seconds=16 * 60 / bpm), 1.4)
 
 
 def break_beat() -> Sound:
@@ -387,6 +387,18 @@ def make(into: Path) -> None:
             "PCM_16",
             -0.5,
             {"title": "Night bus", "genre": "House"} | ours,
+        ),
+        "dj-crate/friday - night bus.flac": (
+            club_track().mean(axis=1, keepdims=True),
+            "PCM_16",
+            -0.5,
+            {"title": "Night bus", "genre": "House"} | ours,
+        ),
+        "dj-crate/friday - last tram.flac": (
+            club_track(128).mean(axis=1, keepdims=True),
+            "PCM_16",
+            -0.5,
+            {"title": "Last tram", "genre": "House"} | ours,
         ),
         "voice-notes/idea.flac": (voice_note(), "PCM_16", -9, {}),
         "voice-notes/pocket.flac": (pocket(), "PCM_16", -20, {}),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import mido
 import mutagen.flac
@@ -236,6 +237,22 @@ def has_these_beats(wanted, path, source, stream, tags):
     assert [name for _, _, name in lines[:5]] == ["1.1", "1.2", "1.3", "1.4", "2.1"]
 
 
+def is_a_collection_of(wanted, path, source, stream, tags):
+    """Each track with its tempo and key, a grid of one tempo, and all of them in the playlist."""
+    root = ET.parse(path).getroot()
+    tracks = root.findall("COLLECTION/TRACK")
+    assert sorted(track.get("Name") for track in tracks) == sorted(wanted)
+    for track in tracks:
+        bpm, key = wanted[track.get("Name")]
+        (tempo,) = track.findall("TEMPO")
+        assert float(tempo.get("Bpm")) == pytest.approx(bpm, abs=0.1)
+        assert track.get("Tonality") == key
+        named = f"/D:/Music/New/friday%20-%20{track.get('Name').lower().replace(' ', '%20')}.flac"
+        assert track.get("Location") == f"file://localhost{named}"
+    listed = [int(entry.get("Key")) for entry in root.findall("PLAYLISTS//TRACK")]
+    assert listed == [int(track.get("TrackID")) for track in tracks]
+
+
 def has_quieter_pauses(wanted, path, source, stream, tags):
     def floor_under_the_voice(sound, rate):
         size = rate // 20
@@ -305,6 +322,7 @@ CHECKS = {
     "holds_the_checksum": holds_the_checksum_of_the_source,
     "mix_of": is_a_mix_of,
     "beats": has_these_beats,
+    "rekordbox": is_a_collection_of,
     "quieter_pauses": has_quieter_pauses,
     "speech": tells_where_speech_is,
     "sounds": sounds_these_notes,
@@ -314,7 +332,7 @@ CHECKS = {
 
 def test_the_sounds_are_small_and_say_whose_they_are():
     sounds = [sound for folder in example_folders() for sound in sounds_of(folder)]
-    assert sum(sound.stat().st_size for sound in sounds) < 5_500_000
+    assert sum(sound.stat().st_size for sound in sounds) < 6_000_000
     assert len(sounds) >= len(example_folders()) >= 8
     script = (EXAMPLES / "make_sounds.py").read_text()
     for sound in sounds:
