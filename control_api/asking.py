@@ -20,5 +20,5 @@ class Asking:
     holder: Holder | None = None
 
 
-_NOBODY: Final = Asking()
-ASKING: Final[ContextVar[Asking]] = ContextVar("asking", default=_NOBODY)
+NOBODY: Final = Asking()
+ASKING: Final[ContextVar[Asking]] = ContextVar("asking", default=NOBODY)

@@ -6,10 +6,11 @@ import re
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import falcon
 
-from control_api.asking import ASKING, Asking
+from control_api.asking import ASKING, NOBODY, Asking
 from control_api.hosts import is_foreign, is_ours
 from control_api.scopes import ANYBODY, Holder, Keys, Scope
 
@@ -41,6 +42,12 @@ class RequestIds:
         request = given if _ID.fullmatch(given) else uuid.uuid4().hex
         resp.set_header("X-Request-Id", request)
         ASKING.set(Asking(request))
+
+    def process_response(
+        self, _req: falcon.Request, _resp: falcon.Response, _resource: Any, _ok: bool
+    ) -> None:
+        """What this thread does next is nobody's request."""
+        ASKING.set(NOBODY)
 
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

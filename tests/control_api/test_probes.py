@@ -10,7 +10,7 @@ def test_a_server_that_is_ready_says_so_and_what_should_be_seen_to(client, servi
     answer = client.simulate_get("/readyz")
     assert (answer.status_code, answer.json) == (
         200,
-        {"ok": True, "problems": {}, "notes": ["rules.yaml: line 3"]},
+        {"ok": True, "problems": {}, "notes": ["rules.yaml: line 3"], "sandbox": ""},
     )
 
 

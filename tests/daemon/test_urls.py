@@ -50,7 +50,7 @@ def test_addresses_of_the_internet_are_public(address):
         ("https://münchen.example/", "percent-encoded"),
         ("https://①②⑦.0.0.1/", "percent-encoded"),
         ("https://[::1%25eth0]/", "names no host"),
-        ("https://[::1]evil.org/", "names no host"),
+        ("https://[::1]evil.org/", "names no host|Invalid IPv6"),
         ("https://[not:an:address]/", "names no host|cannot be read"),
         ("https://-.example.org/", "names no host"),
         ("https://a..b/", "names no host"),

@@ -5,6 +5,7 @@ Whoever calls this imports pyannote.audio, which the engine itself never does.
 
 from __future__ import annotations
 
+import copyreg
 import os
 import warnings
 from pathlib import Path
@@ -57,11 +58,18 @@ def package() -> None:
         import pyannote.audio.pipelines  # noqa: F401
 
 
+def _by_value(member: Any) -> tuple[Any, tuple[Any]]:
+    return type(member), (member.value,)
+
+
 def specifications(**about: Any) -> Any:
     """What a checkpoint says of its task."""
     package()
     from pyannote.audio.core.task import Problem, Resolution, Specifications
 
+    # Python 3.11.0 to 3.11.3 pickle them by `getattr`, unlike those that published checkpoints.
+    for kind in (Problem, Resolution):
+        copyreg.pickle(kind, _by_value)
     problem = Problem[about.pop("problem")]
     return Specifications(problem=problem, resolution=Resolution[about.pop("resolution")], **about)
 
