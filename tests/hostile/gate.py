@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _peak() -> int:
-    """Bytes of memory at most, of this program: `ru_maxrss` knows of the process it was forked from."""
+    """Bytes of memory at most; `ru_maxrss` would know of the process that it was forked from."""
     (line,) = re.findall(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
     return int(line) * 1024
 
