@@ -458,7 +458,7 @@ def test_workers_end_when_nobody_tells_them_to(tmp_path):
         "import sys; from pathlib import Path\n"
         "from tests.daemon.running import *\n"
         f"queue = Running(Settings(data_dir=Path({str(tmp_path)!r}), cpu_workers=1,"
-        " log_level='ERROR'), ['--run', 'tests.daemon.runs:scripted'])\n"
+        " log_level='ERROR', sandbox='off'), ['--run', 'tests.daemon.runs:scripted'])\n"
         "queue.wait_warm(); news = queue.client.subscribe()\n"
         "(frozen,) = queue.submit(job('frozen')); until(news, is_state(frozen, 'running'))\n"
         "print(queue.process.pid, queue.worker_of(frozen)['pid'], flush=True)\n"
