@@ -100,6 +100,8 @@ class Source(Blocks):
             nonfinite += clean(block)
             yield block
         done += yield from self._end(done)
+        # Some decoders take what is missing for the end, and what is new for more of the sound.
+        self._file.check_unchanged()
         self.nonfinite_samples = nonfinite
         self._frames = done
 

@@ -45,25 +45,25 @@ _FFMPEG = {
 }
 
 
-def _noise(rate: int, seconds: float = 0.15) -> np.ndarray:
+def _noise(rate: int, seconds: float) -> np.ndarray:
     t = np.arange(int(rate * seconds)) / rate
     rng = np.random.default_rng(5)
     left = 0.3 * np.sin(2 * np.pi * 440 * t) + 0.05 * rng.standard_normal(len(t))
     return np.stack([left, np.roll(left, 7)]).astype(np.float32)
 
 
-def _by_sndfile(kind: str, subtype: str) -> bytes:
+def _by_sndfile(seconds: float, kind: str, subtype: str) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, _noise(_RATE).T, _RATE, format=kind, subtype=subtype)
+    soundfile.write(file, _noise(_RATE, seconds).T, _RATE, format=kind, subtype=subtype)
     return file.getvalue()
 
 
-def _by_ffmpeg(container: str, codec: str, rate: int) -> bytes:
+def _by_ffmpeg(seconds: float, container: str, codec: str, rate: int) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=container) as out:
         stream = out.add_stream(codec, rate=rate, layout="stereo")
         wanted = stream.codec_context.format.name
-        frame = av.AudioFrame.from_ndarray(_noise(rate), format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(_noise(rate, seconds), format="fltp", layout="stereo")
         frame.sample_rate = rate
         frame.pts, frame.time_base = 0, Fraction(1, rate)
         for piece in av.AudioResampler(format=wanted, layout="stereo", rate=rate).resample(frame):
@@ -75,8 +75,13 @@ def _by_ffmpeg(container: str, codec: str, rate: int) -> bytes:
 @cache
 def seeds() -> dict[str, bytes]:
     """Good files by name."""
-    made = {name: _by_sndfile(*how) for name, how in _SNDFILE.items()}
-    return made | {name: _by_ffmpeg(*how) for name, how in _FFMPEG.items()} | {"notes.mid": notes()}
+    return sounds(0.15) | {"notes.mid": notes()}
+
+
+def sounds(seconds: float) -> dict[str, bytes]:
+    """Those that hold sound, as long as this."""
+    made = {name: _by_sndfile(seconds, *how) for name, how in _SNDFILE.items()}
+    return made | {name: _by_ffmpeg(seconds, *how) for name, how in _FFMPEG.items()}
 
 
 def notes(
