@@ -195,7 +195,14 @@ def test_ctrl_c_ends_it_and_leaves_no_half_file(data, tmp_path):
     long = write_wav(tone(seconds=600), tmp_path / "long.wav")
     command = [sys.executable, "-m", "daemon.cli", "op", "reverse", str(long), "--format", "mp3"]
     with Changes(tmp_path) as changes:
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ, text=True)
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            env=os.environ,
+            text=True,
+            # What a shell starts in the background ignores it, and hands that on to its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
         changes.until(lambda: list(tmp_path.glob(".audiolla-*.part")), timeout=240)
         process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)

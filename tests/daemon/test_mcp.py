@@ -36,6 +36,7 @@ FURTHER = {
     "run_preset": {"name": "a-preset"},
     "run_pipeline_tool": {"steps": [{"op": "trim", "params": {"end_sec": 1}}, {"op": "reverse"}]},
     "mix": {"tracks": [{"file_path": "groove.wav"}, {"file_path": "tone.wav", "gain_db": -6}]},
+    "dj_collection": {"tracks": [{"file_path": "groove.wav"}]},
     "concat": {"files": [{"file_path": "tone.wav"}, {"file_path": "tone.wav"}]},
     "sidechain_duck": {"trigger_file_path": "tone.wav"},
     "convolution_reverb": {"ir_file_path": "tone.wav"},
